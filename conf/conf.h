@@ -1,0 +1,113 @@
+/* The configuration: catcached.yaml read, expanded, checked and typed. What each
+ * key means is told once, in the tables of schema.c (name, kind, default, bounds,
+ * help); the loader, the manual-page check and this struct follow them.
+ *
+ * A struct conf is immutable once loaded and owned by whoever loaded it. Durations
+ * are milliseconds, sizes are bytes. */
+#ifndef CATCACHED_CONF_H
+#define CATCACHED_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define CONF_KEY_MAX 4096       /* bytes of a cache key */
+#define CONF_OWN_PREFIX "catcached:"    /* the daemon's own keys in Redis; no type may claim them */
+
+enum conf_format { CONF_RAW, CONF_JSON };
+enum conf_shape { CONF_ROWS, CONF_ROW, CONF_VALUE,
+	CONF_NAMES              /* not from YAML: the first column, each name NUL-terminated, for assemble */
+};
+enum conf_fetch_kind { CONF_FETCH_NONE, CONF_FETCH_SQL, CONF_FETCH_EXEC, CONF_FETCH_ASSEMBLE };
+enum conf_database_kind { CONF_DATABASE_OFF, CONF_DATABASE_SQLITE, CONF_DATABASE_POSTGRES };
+
+struct conf_fetch {
+	enum conf_fetch_kind kind;
+	char *sql;                      /* of sql or of assemble, with :name parameters; else NULL */
+	enum conf_shape shape;
+	char **exec;                    /* NULL-terminated argv, or NULL */
+	char *from;                     /* assemble: the type of the parts, or NULL */
+	const struct conf_type *from_type;      /* the same, resolved; points into the same conf */
+	int64_t timeout_ms;             /* default: database.timeout */
+};
+
+struct conf_type {
+	char *name;
+	unsigned index;                 /* place in conf.types */
+	char *key;                      /* as written: models:gateway:{name} */
+	size_t prefix_len;              /* bytes of key before {name}; the whole key when exact */
+	bool exact;                     /* no {name} */
+	int64_t ttl_ms;                 /* 0: none, lives until removed */
+	int64_t memory_ttl_ms;          /* 0: none; never more than ttl_ms */
+	bool in_memory, in_redis;       /* tiers, as configured (redis may still be off) */
+	uint64_t max_entries;           /* 0: bounded by memory.limit alone */
+	uint64_t max_value;
+	enum conf_format format;
+	bool refuse_empty;
+	int64_t negative_ttl_ms;        /* 0: not remembered */
+	double jitter;                  /* 0..1: the part of ttl that chance may take off */
+	bool hash_names;
+	struct conf_fetch fetch;
+};
+
+struct conf_redis {
+	bool off;
+	char *url;                      /* as given, expanded; may hold a password: never log it */
+	char *unix_path;                /* or NULL: TCP */
+	char *host;                     /* TCP: a name or an address */
+	uint16_t port;
+	char *user, *password;          /* NULL if none */
+	unsigned db;
+	int64_t connect_timeout_ms, timeout_ms;
+};
+
+struct conf_database {
+	enum conf_database_kind kind;
+	char *url;                      /* PostgreSQL: a libpq URI as given; SQLite: the path */
+	unsigned connections;
+	int64_t timeout_ms;
+};
+
+struct conf {
+	char *file;
+	char *listen_path;
+	mode_t listen_mode;
+	bool has_listen_group;
+	gid_t listen_group;
+	unsigned max_clients;
+	uint64_t max_request;           /* bytes of one argument of a request */
+	uid_t *admin_users;             /* who may run admin commands, besides the daemon's own user */
+	size_t n_admin_users;
+	uint64_t memory_limit;
+	struct conf_redis redis;
+	struct conf_database database;
+	char *log_level;                /* error, warning, info, debug */
+	struct conf_type *types;
+	size_t n_types;
+};
+
+/* All that is wrong with a file, in the order of its lines. */
+struct conf_errors {
+	char **lines;                   /* "file:line:column: message" */
+	size_t n;
+};
+
+/* Reads and checks file. Never stops at the first error. Returns the configuration
+ * (to be freed with conf_free), or NULL with at least one error added to errors. */
+struct conf *conf_load(const char *file, struct conf_errors *errors);
+void conf_free(struct conf *c);
+void conf_errors_free(struct conf_errors *errors);
+
+/* The type that declares key: the longest literal prefix wins, an exact key before
+ * any prefix of the same length. A {name} must not be empty. NULL if none does. */
+const struct conf_type *conf_match(const struct conf *c, const char *key, size_t len);
+
+/* The type of that name, or NULL. */
+const struct conf_type *conf_type_named(const struct conf *c, const char *name, size_t len);
+
+/* Writes every configuration key, a line each: name, kind, default, help (from the tables). */
+void conf_describe(FILE *out);
+
+#endif

@@ -1,0 +1,25 @@
+/* Time. The loop reads the clock once per batch of work and everything in that
+ * batch uses the same reading; tests move it. */
+#ifndef CATCACHED_CLOCK_H
+#define CATCACHED_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds that never go back and go on while the machine sleeps
+ * (CLOCK_BOOTTIME), as of the last clock_update. TTLs and deadlines use this. */
+int64_t clock_ms(void);
+
+/* Milliseconds since 1970 (CLOCK_REALTIME), as of the last clock_update: only for
+ * what people and other programs read. */
+int64_t clock_wall_ms(void);
+
+/* Microseconds that never go back, read now: for measuring durations. */
+int64_t clock_us(void);
+
+/* Reads the clocks. Called when the loop hands over an event. */
+void clock_update(void);
+
+/* Tests: from now on every reading is moved forward by ms. */
+void clock_skew(int64_t ms);
+
+#endif

@@ -1,0 +1,79 @@
+/* Where a value comes from when no tier has it: one interface, four drivers
+ * behind it (fetch_sqlite.c, fetch_postgres.c, fetch_exec.c, fetch_assemble.c).
+ * The catalog sees only fetch_start. A driver neither stores nor judges values. */
+#ifndef CATCACHED_FETCH_H
+#define CATCACHED_FETCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../conf/conf.h"
+
+struct event_base;
+struct fetcher;
+struct value;
+struct workers;
+
+#define FETCH_MAX_BYTES ((size_t)256 << 20)     /* no fetched value may be larger, stored or not */
+#define FETCH_MAX_WAITING 10000                 /* orders a driver queues behind those that run */
+#define FETCH_ERROR_MAX 256
+
+enum fetch_status { FETCH_FOUND, FETCH_ABSENT, FETCH_FAILED };
+
+/* What came of a fetch. Lives during the callback; value is the callback's to
+ * value_ref if it keeps it. */
+struct fetch_result {
+	enum fetch_status status;
+	struct value *value;            /* FETCH_FOUND */
+	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a sentence that names the cause, without values */
+};
+
+typedef void (*fetch_done_fn)(void *arg, const struct fetch_result *result);
+
+/* What is wanted. The driver copies what it needs before fetch_start returns. */
+struct fetch_order {
+	const struct conf_type *type;
+	const char *sql;                /* for the SQL drivers; else unused */
+	enum conf_shape shape;
+	const char *name;               /* the {name} of the key, NUL-terminated; "" for an exact key */
+	int64_t timeout_ms;             /* from now, waiting for a connection included */
+};
+
+/* A driver: how to make one order run. start calls done exactly once, from the
+ * loop and never before it has returned, at the latest a little after the
+ * timeout. free completes all that is under way as FETCH_FAILED first. */
+struct fetch_driver {
+	const char *name;               /* sqlite, postgres, exec, assemble */
+	void (*start)(void *self, const struct fetch_order *order, fetch_done_fn done, void *arg);
+	void (*free)(void *self);
+};
+
+/* How the assemble driver asks the catalog for a part: the value of name under
+ * type, through its tiers. done is called exactly once, possibly before it returns. */
+typedef void (*fetch_part_fn)(void *catalog, const struct conf_type *type, const char *name,
+	fetch_done_fn done, void *arg);
+
+/* The drivers that conf needs. cpu is the pool for joining parts. */
+struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, struct workers *cpu,
+	fetch_part_fn part, void *catalog);
+void fetcher_free(struct fetcher *f);
+
+/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). */
+void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
+	fetch_done_fn done, void *arg);
+
+/* Constructors of the drivers; each stores its self and returns its table. */
+const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self);
+const struct fetch_driver *fetch_postgres_new(struct event_base *base, const struct conf_database *conf, void **self);
+const struct fetch_driver *fetch_exec_new(struct event_base *base, void **self);
+const struct fetch_driver *fetch_assemble_new(struct workers *cpu, const struct fetch_driver *sql, void *sql_self,
+	fetch_part_fn part, void *catalog, void **self);
+
+/* Rewrites :name parameters of sql for a database that numbers them ($1): string
+ * and quoted identifiers, comments, dollar quotes and ::casts are left alone.
+ * Returns the text (free it) and *uses: how often :name occurs; or NULL and
+ * *error (a sentence, free it) when another :word occurs. With sql unchanged as
+ * far as SQLite is concerned it also serves as the check of a configuration. */
+char *fetch_number_parameters(const char *sql, unsigned *uses, char **error);
+
+#endif

@@ -1,0 +1,30 @@
+/* The log: one line an event on stderr, in logfmt, each with the syslog priority
+ * prefix (<4>) that the journal understands when stderr is not a terminal. Keys
+ * and values of the cache never appear above debug. Loop thread only. */
+#ifndef CATCACHED_LOG_H
+#define CATCACHED_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* Lines above this level are dropped. Default info. */
+void log_set_level(enum log_level level);
+bool log_enabled(enum log_level level);
+
+/* event is a fixed word or phrase; fmt gives the fields, already as key=value
+ * (quote a text value with log_quote's %s). An empty fmt is written "%s", "". */
+void log_event(enum log_level level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* s as a logfmt value: quoted, control bytes escaped, cut at 200 bytes. The
+ * string lives until the fourth call after this one. */
+const char *log_quote(const char *s);
+
+#define log_error(event, ...) log_event(LOG_LEVEL_ERROR, event, __VA_ARGS__)
+#define log_warning(event, ...) log_event(LOG_LEVEL_WARNING, event, __VA_ARGS__)
+#define log_info(event, ...) log_event(LOG_LEVEL_INFO, event, __VA_ARGS__)
+#define log_debug(event, ...) \
+	do { if (log_enabled(LOG_LEVEL_DEBUG)) log_event(LOG_LEVEL_DEBUG, event, __VA_ARGS__); } while (0)
+
+#endif

@@ -1,0 +1,30 @@
+/* Threads for what would block the loop: SQLite, the checking, joining and
+ * hashing of large values, name look-ups. A pool runs jobs in the order they
+ * came; each job's result is taken up on the loop. */
+#ifndef CATCACHED_WORKER_H
+#define CATCACHED_WORKER_H
+
+#include <stddef.h>
+
+struct event_base;
+struct workers;
+
+typedef void (*job_run_fn)(void *arg);   /* on a worker thread */
+typedef void (*job_done_fn)(void *arg);  /* on the loop, later, never from within worker_submit */
+
+/* A pool of threads (>= 1) that holds at most max_queued jobs waiting for a thread.
+ * name is for the threads (15 bytes are shown by ps). Threads block all signals. */
+struct workers *workers_new(struct event_base *base, const char *name, unsigned threads, size_t max_queued);
+
+/* Queues a job. run is called once on some thread, then done once on the loop.
+ * 0, or -1 when the queue is full: then neither is called. */
+int workers_submit(struct workers *w, job_run_fn run, job_done_fn done, void *arg);
+
+/* Jobs queued and not yet taken by a thread. */
+size_t workers_queued(const struct workers *w);
+
+/* Waits for the jobs that run, and calls done for all that were submitted (jobs
+ * not yet begun are run too: whoever wants it short interrupts them first). NULL is allowed. */
+void workers_free(struct workers *w);
+
+#endif
