@@ -1,6 +1,10 @@
 /* The reply side of the protocol: RESP2 and RESP3 encoding into a buf. Pure.
  * resp is the connection's version, 2 or 3: where the two differ the function
- * takes it and writes the type a RESP3 client expects. */
+ * takes it and writes the type a RESP3 client expects.
+ *
+ * Each call appends a whole element or, when there is no memory, nothing and sets
+ * b->failed: check it once, at the end. After array, map and set the caller
+ * appends the elements announced. */
 #ifndef CATCACHED_REPLY_H
 #define CATCACHED_REPLY_H
 
@@ -12,10 +16,11 @@ struct buf;
 
 #define REPLY_HEADER_MAX 32     /* the longest header line: type, 20 digits, \r\n */
 
-/* Writes "<type><n>\r\n" at to (REPLY_HEADER_MAX bytes); returns its length. */
+/* Writes "<type><n>\r\n" at to (REPLY_HEADER_MAX bytes, not terminated); returns its length.
+ * For a bulk whose data is sent from where it lies. */
 size_t reply_header(char *to, char type, int64_t n);
 
-void reply_add_simple(struct buf *b, const char *text);                 /* +text */
+void reply_add_simple(struct buf *b, const char *text);                 /* +text, which has no CR or LF */
 /* -text. CR and LF inside become blanks. text begins with its code: "ERR ...". */
 void reply_add_error(struct buf *b, const char *text);
 void reply_add_integer(struct buf *b, int64_t n);                       /* :n */
