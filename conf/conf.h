@@ -50,13 +50,15 @@ struct conf_type {
 	double jitter;                  /* 0..1: the part of ttl that chance may take off */
 	bool hash_names;
 	struct conf_fetch fetch;
+	const struct conf_type *shorter;        /* conf_match's: the type with the longest prefix that
+	                                         * begins this one's, or NULL */
 };
 
 struct conf_redis {
 	bool off;
-	char *url;                      /* as given, expanded; may hold a password: never log it */
+	char *url;                      /* as given, expanded; may hold a password: never log it; NULL when off */
 	char *unix_path;                /* or NULL: TCP */
-	char *host;                     /* TCP: a name or an address */
+	char *host;                     /* TCP: a name or an address, without brackets; else NULL */
 	uint16_t port;
 	char *user, *password;          /* NULL if none */
 	unsigned db;
@@ -65,7 +67,8 @@ struct conf_redis {
 
 struct conf_database {
 	enum conf_database_kind kind;
-	char *url;                      /* PostgreSQL: a libpq URI as given; SQLite: the path */
+	char *url;                      /* PostgreSQL: a libpq URI as given, perhaps with a password;
+	                                 * SQLite: the path, absolute or not; off: NULL */
 	unsigned connections;
 	int64_t timeout_ms;
 };
@@ -84,18 +87,21 @@ struct conf {
 	struct conf_redis redis;
 	struct conf_database database;
 	char *log_level;                /* error, warning, info, debug */
-	struct conf_type *types;
+	struct conf_type *types;        /* in the order of the file */
 	size_t n_types;
+	struct conf_type **by_prefix;   /* conf_match's: the same, in the order of their prefixes */
 };
 
-/* All that is wrong with a file, in the order of its lines. */
+/* All that is wrong with a file, in the order of its lines. Begins as {0}. */
 struct conf_errors {
 	char **lines;                   /* "file:line:column: message" */
 	size_t n;
 };
 
-/* Reads and checks file. Never stops at the first error. Returns the configuration
- * (to be freed with conf_free), or NULL with at least one error added to errors. */
+/* Reads and checks file. Never stops at the first error; only a file that is not
+ * YAML, or cannot be read, hides what else is wrong. Looks up users and groups,
+ * which may block. Returns the configuration (to be freed with conf_free), or NULL
+ * with at least one error added to errors. No error shows a password. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
 void conf_free(struct conf *c);
 void conf_errors_free(struct conf_errors *errors);
@@ -107,7 +113,8 @@ const struct conf_type *conf_match(const struct conf *c, const char *key, size_t
 /* The type of that name, or NULL. */
 const struct conf_type *conf_type_named(const struct conf *c, const char *name, size_t len);
 
-/* Writes every configuration key, a line each: name, kind, default, help (from the tables). */
+/* Writes every configuration key, a line each, in three columns with two or more
+ * blanks between: full name; kind, bounds and default; help (all from the tables). */
 void conf_describe(FILE *out);
 
 #endif
