@@ -25,12 +25,12 @@ enum fetch_status { FETCH_FOUND, FETCH_ABSENT, FETCH_FAILED };
 struct fetch_result {
 	enum fetch_status status;
 	struct value *value;            /* FETCH_FOUND */
-	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a sentence that names the cause, without values */
+	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a line that names the cause, without keys or values */
 };
 
 typedef void (*fetch_done_fn)(void *arg, const struct fetch_result *result);
 
-/* What is wanted. The driver copies what it needs before fetch_start returns. */
+/* What is wanted. The driver copies sql and name before fetch_start returns. */
 struct fetch_order {
 	const struct conf_type *type;
 	const char *sql;                /* for the SQL drivers; else unused */
@@ -41,7 +41,8 @@ struct fetch_order {
 
 /* A driver: how to make one order run. start calls done exactly once, from the
  * loop and never before it has returned, at the latest a little after the
- * timeout. free completes all that is under way as FETCH_FAILED first. */
+ * timeout. free completes all that is under way as FETCH_FAILED first; nothing
+ * may be started from those callbacks. */
 struct fetch_driver {
 	const char *name;               /* sqlite, postgres, exec, assemble */
 	void (*start)(void *self, const struct fetch_order *order, fetch_done_fn done, void *arg);
@@ -53,21 +54,38 @@ struct fetch_driver {
 typedef void (*fetch_part_fn)(void *catalog, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
 
-/* The drivers that conf needs. cpu is the pool for joining parts. */
+/* The drivers that conf needs; conf outlives the fetcher. cpu is the pool for joining
+ * parts and copying large values; it outlives the fetcher too, and so do the jobs that
+ * are in it then. NULL (errno) when the system has no thread or descriptor left. */
 struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, struct workers *cpu,
 	fetch_part_fn part, void *catalog);
+
+/* Completes all fetches as FETCH_FAILED first; nothing may be started from those
+ * callbacks, and it is not to be called from one. Parts that assemble still waits for
+ * may come after it. NULL is allowed. */
 void fetcher_free(struct fetcher *f);
 
-/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). */
+/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). done
+ * is called exactly once, from the loop, never before this has returned. */
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
 
-/* Constructors of the drivers; each stores its self and returns its table. */
+/* Constructors of the drivers; each stores its self and returns its table, or NULL (errno). */
 const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self);
-const struct fetch_driver *fetch_postgres_new(struct event_base *base, const struct conf_database *conf, void **self);
-const struct fetch_driver *fetch_exec_new(struct event_base *base, void **self);
-const struct fetch_driver *fetch_assemble_new(struct workers *cpu, const struct fetch_driver *sql, void *sql_self,
-	fetch_part_fn part, void *catalog, void **self);
+const struct fetch_driver *fetch_postgres_new(struct event_base *base, struct workers *cpu,
+	const struct conf_database *conf, void **self);
+const struct fetch_driver *fetch_exec_new(struct event_base *base, struct workers *cpu, void **self);
+
+/* sql lists the parts; it is the caller's and freed after the assemble driver. */
+struct fetch_assemble_options {
+	struct workers *cpu;
+	const struct fetch_driver *sql;
+	void *sql_self;
+	fetch_part_fn part;
+	void *catalog;
+};
+const struct fetch_driver *fetch_assemble_new(struct event_base *base,
+	const struct fetch_assemble_options *options, void **self);
 
 /* Rewrites :name parameters of sql for a database that numbers them ($1): string
  * and quoted identifiers, comments, dollar quotes and ::casts are left alone.
@@ -75,5 +93,9 @@ const struct fetch_driver *fetch_assemble_new(struct workers *cpu, const struct 
  * *error (a sentence, free it) when another :word occurs. With sql unchanged as
  * far as SQLite is concerned it also serves as the check of a configuration. */
 char *fetch_number_parameters(const char *sql, unsigned *uses, char **error);
+
+/* Takes out of a database's message what stands between quotes (" or ') or brackets,
+ * because a value may be quoted there. */
+void fetch_redact(char *message);
 
 #endif

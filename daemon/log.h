@@ -10,14 +10,19 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 /* Lines above this level are dropped. Default info. */
 void log_set_level(enum log_level level);
+
+/* The level called error, warning, info or debug; -1 if there is none of that name. */
+int log_level_named(const char *name);
+
+/* True if a line of this level would be written. */
 bool log_enabled(enum log_level level);
 
 /* event is a fixed word or phrase; fmt gives the fields, already as key=value
- * (quote a text value with log_quote's %s). An empty fmt is written "%s", "". */
+ * (a text value goes through log_quote). No fields: "%s", "". */
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* s as a logfmt value: quoted, control bytes escaped, cut at 200 bytes. The
+/* s as a logfmt value: quoted, control bytes blanked, cut at 200 bytes. The
  * string lives until the fourth call after this one. */
 const char *log_quote(const char *s);
 

@@ -13,7 +13,8 @@
 enum cell_kind {
 	CELL_NULL,
 	CELL_INTEGER,           /* text: decimal digits, verbatim */
-	CELL_NUMBER,            /* text: a decimal number as the database prints it; not finite -> null */
+	CELL_NUMBER,            /* text: a decimal number as the database prints it: verbatim if JSON knows the
+	                           form, else brought into it (+1 01 1. .5); not a finite number -> null */
 	CELL_BOOL,              /* text: begins with t, T, or a non-zero number = true */
 	CELL_TEXT,
 	CELL_JSON,              /* text put in verbatim if it is JSON, as a string if it is not */
@@ -22,17 +23,17 @@ enum cell_kind {
 
 struct cell {
 	enum cell_kind kind;
-	const char *text;       /* NULL for CELL_NULL */
-	size_t len;
+	const char *text;       /* need not end in a NUL; may be NULL if len is 0 */
+	size_t len;             /* CELL_NULL looks at neither */
 };
 
 struct rows {
 	enum conf_shape shape;
 	size_t max_bytes;       /* stop beyond this many bytes of output */
-	struct buf out;
+	struct buf out;         /* a whole value after each call that succeeded */
 	uint64_t count;         /* rows seen */
 	unsigned columns;
-	char **names;           /* column names, already as JSON strings with quotes and colon */
+	struct buf *labels;     /* rows and row: what stands before the cell of each column: {"a": or ,"b": */
 	bool is_null;           /* shape value: the first cell was NULL */
 	const char *error;      /* static string, once something failed */
 };
@@ -40,16 +41,20 @@ struct rows {
 /* Begins; shape as configured. Nothing is allocated yet. */
 void rows_init(struct rows *r, enum conf_shape shape, size_t max_bytes);
 
-/* Tells the column names, once, before the first row. A duplicate name is an error. 0 or -1 (r->error). */
+/* Tells the column names, once, before the first row and also when no row will
+ * come. No column at all is an error, and so is a duplicate name in shape rows or
+ * row. 0 or -1 (r->error). */
 int rows_columns(struct rows *r, unsigned n, const char *const *names);
 
 /* Adds one row of r->columns cells. 0; or -1 and r->error is set (too large, no
- * memory, a second row where the shape is row or value). */
+ * memory, a second row where the shape is row or value, no usable name where it
+ * is names). After an error it does nothing but return -1. */
 int rows_add(struct rows *r, const struct cell *cells);
 
-/* Ends. Returns true if there is a value (r->out holds it; the caller takes it
- * over with rows_fini still to be called), false if it does not exist: no row
- * for shape row or value, or a NULL for value. No row in shape rows is "[]". */
+/* Ends; cannot fail. Returns true if there is a value (r->out holds it; the caller
+ * takes it over with rows_fini still to be called), false if it does not exist: no
+ * row for shape row or value, a NULL for value, or r->error is set. No row in shape
+ * rows is "[]", in shape names no bytes. */
 bool rows_end(struct rows *r);
 
 /* Frees all. */

@@ -17,7 +17,7 @@
 
 struct value {
 	uint32_t refs;
-	bool inspected;         /* digest and items are known */
+	bool inspected;         /* digest and items are known; see check.h */
 	int64_t items;          /* elements of a JSON array, or VALUE_ITEMS_* */
 	uint64_t digest;        /* XXH3-64 of the bytes, once inspected */
 	size_t len;             /* bytes in data */
@@ -39,10 +39,6 @@ struct value *value_ref(struct value *v);
 
 /* One reference less; the last one frees. NULL is allowed. */
 void value_unref(struct value *v);
-
-/* Fills digest and items (items only for a JSON array). Any thread, as long as
- * no other touches these fields: the loop sets inspected when the job is back. */
-void value_inspect(struct value *v);
 
 /* Bytes the allocator really holds for v, its own overhead included. */
 size_t value_footprint(const struct value *v);

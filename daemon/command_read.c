@@ -1,0 +1,430 @@
+/* Commands that read keys. A hit in memory is answered on the spot; everything else
+ * is an asking: the outcome of the catalog, and how to write it as a reply. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../conf/conf.h"
+#include "catalog.h"
+#include "clock.h"
+#include "command.h"
+#include "value.h"
+
+/* One key asked about, until its reply is written. */
+struct asking {
+	struct slot *slot;
+	struct catalog *catalog;
+	const struct conf_type *type;
+	void (*render)(struct asking *a, const struct outcome *o, struct out *out, int resp);
+	struct value *value;            /* while it is inspected */
+	struct outcome outcome;         /* likewise */
+	char digest[17];                /* GETIF: the caller's */
+};
+
+static struct asking *asking_new(struct call *call, const struct key *key,
+	void (*render)(struct asking *a, const struct outcome *o, struct out *out, int resp))
+{
+	struct asking *a = xcalloc(1, sizeof(*a));
+	*a = (struct asking){.slot = call_defer(call), .catalog = call->server->catalog,
+		.type = catalog_type(call->server->catalog, key), .render = render};
+	return a;
+}
+
+static void answer(struct asking *a, const struct outcome *o)
+{
+	if (o->status == OUTCOME_ERROR)
+		reply_add_error(&a->slot->out.bytes, o->error);
+	else
+		a->render(a, o, &a->slot->out, a->slot->resp);
+	slot_done(a->slot);
+	value_unref(a->value);
+	free(a);
+}
+
+static void on_outcome(void *arg, const struct outcome *o)
+{
+	answer(arg, o);
+}
+
+static void on_inspected(void *arg)
+{
+	struct asking *a = arg;
+	answer(a, &a->outcome);
+}
+
+/* For replies that need the value's digest or its number of items. */
+static void on_outcome_to_inspect(void *arg, const struct outcome *o)
+{
+	struct asking *a = arg;
+	if (o->status != OUTCOME_FOUND) {
+		answer(a, o);
+		return;
+	}
+	a->outcome = *o;
+	a->value = value_ref(o->value);
+	catalog_inspect(a->catalog, a->value, on_inspected, a);
+}
+
+/* ---- GET, PEEK ---- */
+
+static void render_value(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a;
+	if (o->status == OUTCOME_FOUND)
+		out_add_value(out, o->value);
+	else
+		reply_add_null(&out->bytes, resp);
+}
+
+static void get(struct call *call, enum read_mode mode)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (!call_key(call, 1, &room, &key))
+		return;
+	const struct memory_entry *e = catalog_hit(call->server->catalog, &key);
+	if (e && e->value)
+		out_add_value(call->out, e->value);
+	else if (e)
+		reply_add_null(&call->out->bytes, call->resp);
+	else
+		catalog_get(call->server->catalog, &key, mode, on_outcome, asking_new(call, &key, render_value));
+	key_room_free(room);
+}
+
+void command_get(struct call *call)
+{
+	get(call, READ_GET);
+}
+
+void command_peek(struct call *call)
+{
+	get(call, READ_PEEK);
+}
+
+/* ---- DIGEST, GETIF, META ---- */
+
+static void format_digest(char hex[17], const struct value *v)
+{
+	snprintf(hex, 17, "%016" PRIx64, v->digest);
+}
+
+static void render_digest(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	char hex[17];
+	(void)a;
+	if (o->status != OUTCOME_FOUND) {
+		reply_add_null(&out->bytes, resp);
+		return;
+	}
+	format_digest(hex, o->value);
+	reply_add_bulk(&out->bytes, hex, 16);
+}
+
+void command_digest(struct call *call)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (call_key(call, 1, &room, &key))
+		catalog_get(call->server->catalog, &key, READ_PEEK, on_outcome_to_inspect, asking_new(call, &key, render_digest));
+	key_room_free(room);
+}
+
+static void add_if(struct out *out, int resp, struct value *v, const char *digest)
+{
+	char hex[17];
+	format_digest(hex, v);
+	reply_add_array(&out->bytes, 2);
+	reply_add_bulk(&out->bytes, hex, 16);
+	if (strcmp(hex, digest) == 0)
+		reply_add_null(&out->bytes, resp);
+	else
+		out_add_value(out, v);
+}
+
+static void render_if(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	if (o->status == OUTCOME_FOUND)
+		add_if(out, resp, o->value, a->digest);
+	else
+		reply_add_null(&out->bytes, resp);
+}
+
+/* A digest that is not one cannot be the value's: then the value is sent. */
+static void copy_digest(char digest[17], const struct request_arg *a)
+{
+	digest[0] = '\0';
+	if (a->len != 16)
+		return;
+	for (size_t i = 0; i < 16; i++)
+		digest[i] = (char)(a->data[i] >= 'A' && a->data[i] <= 'F' ? a->data[i] | 0x20 : a->data[i]);
+	digest[16] = '\0';
+}
+
+void command_getif(struct call *call)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	char digest[17];
+	if (!call_key(call, 1, &room, &key))
+		return;
+	copy_digest(digest, &call->argv[2]);
+	const struct memory_entry *e = catalog_hit(call->server->catalog, &key);
+	if (e && e->value && e->value->inspected) {
+		add_if(call->out, call->resp, e->value, digest);
+	} else {
+		struct asking *a = asking_new(call, &key, render_if);
+		memcpy(a->digest, digest, sizeof(digest));
+		catalog_get(call->server->catalog, &key, READ_GET, on_outcome_to_inspect, a);
+	}
+	key_room_free(room);
+}
+
+static void add_field_str(struct buf *b, const char *name, const char *value, int resp)
+{
+	reply_add_bulk_str(b, name);
+	if (value)
+		reply_add_bulk_str(b, value);
+	else
+		reply_add_null(b, resp);
+}
+
+static void add_field_int(struct buf *b, const char *name, bool known, int64_t value, int resp)
+{
+	reply_add_bulk_str(b, name);
+	if (known)
+		reply_add_integer(b, value);
+	else
+		reply_add_null(b, resp);
+}
+
+static const char *const source_names[] = {
+	[SOURCE_CLIENT] = "client", [SOURCE_FETCH] = "fetch", [SOURCE_REDIS] = "redis",
+};
+
+static void render_meta(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	struct buf *b = &out->bytes;
+	bool found = o->status == OUTCOME_FOUND, has_age = found && o->age_ms >= 0;
+	char hex[17] = "";
+	if (found)
+		format_digest(hex, o->value);
+	reply_add_map(b, resp, 10);
+	add_field_str(b, "type", a->type->name, resp);
+	add_field_str(b, "tier", found ? o->tier : NULL, resp);
+	add_field_str(b, "state", found ? "fresh" : "absent", resp);
+	add_field_int(b, "age_ms", has_age, o->age_ms, resp);
+	add_field_int(b, "ttl_ms", found, o->ttl_ms, resp);
+	add_field_int(b, "size", found, found ? (int64_t)o->value->len : 0, resp);
+	add_field_int(b, "items", found && o->value->items >= 0, found ? o->value->items : 0, resp);
+	add_field_str(b, "digest", found ? hex : NULL, resp);
+	add_field_str(b, "source", found ? source_names[o->source] : NULL, resp);
+	add_field_int(b, "stored_at", has_age, clock_wall_ms() - o->age_ms, resp);
+}
+
+void command_meta(struct call *call)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (call_key(call, 1, &room, &key))
+		catalog_get(call->server->catalog, &key, READ_PEEK, on_outcome_to_inspect, asking_new(call, &key, render_meta));
+	key_room_free(room);
+}
+
+/* ---- TTL, PTTL, STRLEN ---- */
+
+static void render_ttl_ms(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	reply_add_integer(&out->bytes, o->status == OUTCOME_FOUND ? o->ttl_ms : -2);
+}
+
+/* Rounded to the nearest second, as Redis does. */
+static void render_ttl_s(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	int64_t ms = o->status == OUTCOME_FOUND ? o->ttl_ms : -2;
+	reply_add_integer(&out->bytes, ms < 0 ? ms : (ms + 500) / 1000);
+}
+
+static void render_length(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	reply_add_integer(&out->bytes, o->status == OUTCOME_FOUND ? o->number : 0);
+}
+
+static void probe(struct call *call, void (*render)(struct asking *, const struct outcome *, struct out *, int))
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (call_key(call, 1, &room, &key))
+		catalog_probe(call->server->catalog, &key, on_outcome, asking_new(call, &key, render));
+	key_room_free(room);
+}
+
+void command_ttl(struct call *call)
+{
+	probe(call, render_ttl_s);
+}
+
+void command_pttl(struct call *call)
+{
+	probe(call, render_ttl_ms);
+}
+
+void command_strlen(struct call *call)
+{
+	probe(call, render_length);
+}
+
+/* ---- MGET, EXISTS: several keys asked about at once ---- */
+
+#define GATHER_WINDOW 1000      /* keys of one request asked about at the same time */
+
+struct gather;
+typedef void (*ask_fn)(struct catalog *c, const struct key *key, outcome_fn done, void *arg);
+
+struct gathered {
+	struct gather *gather;
+	enum outcome_status status;
+	struct value *value;
+	char *error;
+};
+
+struct gather {
+	struct slot *slot;              /* NULL while the call is still running */
+	struct catalog *catalog;
+	ask_fn ask;
+	void (*render)(struct gather *g, struct out *out, int resp);
+	struct key *keys;
+	char *key_bytes;                /* of keys[asked..n), once the call is over */
+	struct key_room *room;
+	size_t n, asked, pending;
+	bool asking;
+	struct gathered items[];
+};
+
+static void gather_finish(struct gather *g, struct out *out, int resp)
+{
+	g->render(g, out, resp);
+	for (size_t i = 0; i < g->n; i++) {
+		value_unref(g->items[i].value);
+		free(g->items[i].error);
+	}
+	key_room_free(g->room);
+	free(g->key_bytes);
+	free(g->keys);
+	free(g);
+}
+
+static void on_gathered(void *arg, const struct outcome *o);
+
+/* Asks about as many more keys as the window has room for. An answer may come at once. */
+static void gather_ask(struct gather *g)
+{
+	g->asking = true;
+	while (g->asked < g->n && g->pending < GATHER_WINDOW) {
+		size_t i = g->asked++;
+		g->pending++;
+		g->items[i].gather = g;
+		g->ask(g->catalog, &g->keys[i], on_gathered, &g->items[i]);
+	}
+	g->asking = false;
+}
+
+static void on_gathered(void *arg, const struct outcome *o)
+{
+	struct gathered *item = arg;
+	struct gather *g = item->gather;
+	item->status = o->status;
+	if (o->value)
+		item->value = value_ref(o->value);
+	if (o->status == OUTCOME_ERROR)
+		item->error = xstrdup(o->error);
+	g->pending--;
+	if (g->asking)
+		return;
+	gather_ask(g);
+	if (g->pending > 0)
+		return;
+	struct slot *slot = g->slot;
+	gather_finish(g, &slot->out, slot->resp);
+	slot_done(slot);
+}
+
+/* The request goes with the end of the call: keys not asked about yet need bytes of their own. */
+static void gather_defer(struct gather *g, struct call *call)
+{
+	size_t len = 0;
+	for (size_t i = g->asked; i < g->n; i++)
+		len += g->keys[i].len;
+	char *to = g->key_bytes = xmalloc(len);
+	for (size_t i = g->asked; i < g->n; to += g->keys[i++].len)
+		g->keys[i].data = memcpy(to, g->keys[i].data, g->keys[i].len);
+	g->slot = call_defer(call);
+}
+
+static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *g, struct out *out, int resp))
+{
+	size_t n = call->argc - 1;
+	struct key_room *room = NULL;
+	struct key *keys = call_keys(call, &room);
+	if (!keys) {
+		key_room_free(room);
+		return;
+	}
+	struct gather *g = xcalloc(1, sizeof(*g) + n * sizeof(g->items[0]));
+	*g = (struct gather){.catalog = call->server->catalog, .ask = ask, .render = render, .keys = keys, .room = room, .n = n};
+	gather_ask(g);
+	if (g->pending > 0)
+		gather_defer(g, call);
+	else
+		gather_finish(g, call->out, call->resp);
+}
+
+static void ask_value(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+{
+	catalog_get(c, key, READ_GET, done, arg);
+}
+
+/* A key that cannot be had gets its error in its place, never a false nil; one of
+ * another type is nil, as in Redis. */
+static void render_values(struct gather *g, struct out *out, int resp)
+{
+	reply_add_array(&out->bytes, g->n);
+	for (size_t i = 0; i < g->n; i++) {
+		const struct gathered *item = &g->items[i];
+		if (item->status == OUTCOME_FOUND)
+			out_add_value(out, item->value);
+		else if (item->status == OUTCOME_ERROR && strncmp(item->error, "WRONGTYPE", 9) != 0)
+			reply_add_error(&out->bytes, item->error);
+		else
+			reply_add_null(&out->bytes, resp);
+	}
+}
+
+void command_mget(struct call *call)
+{
+	gather(call, ask_value, render_values);
+}
+
+static void render_count(struct gather *g, struct out *out, int resp)
+{
+	int64_t count = 0;
+	(void)resp;
+	for (size_t i = 0; i < g->n; i++) {
+		const struct gathered *item = &g->items[i];
+		if (item->status == OUTCOME_ERROR && strncmp(item->error, "WRONGTYPE", 9) != 0) {
+			reply_add_error(&out->bytes, item->error);
+			return;
+		}
+		count += item->status != OUTCOME_ABSENT;
+	}
+	reply_add_integer(&out->bytes, count);
+}
+
+void command_exists(struct call *call)
+{
+	gather(call, catalog_probe, render_count);
+}

@@ -1,0 +1,224 @@
+/* catcached: options, configuration, the loop, and the way down. What is made here
+ * is handed down; nothing below knows this file. */
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../conf/conf.h"
+#include "../proto/buf.h"
+#include "catalog.h"
+#include "clock.h"
+#include "log.h"
+#include "server.h"
+#include "version.h"
+
+#define EXPIRE_INTERVAL_MS 100
+#define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
+#define LARGE_BLOCK (256 << 10)
+
+enum { EXIT_BAD_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
+
+struct daemon {
+	struct event_base *base;
+	struct conf *conf;
+	struct catalog *catalog;
+	struct server *server;
+	struct event *terminate, *interrupt, *hangup, *expire;
+};
+
+static void usage(FILE *to)
+{
+	fputs("usage: catcached -c FILE            run in the foreground with this configuration\n"
+	      "       catcached --check-config FILE  say what is wrong with a configuration; exit 1 if anything is\n"
+	      "       catcached --help-config        list every configuration key with its default\n"
+	      "       catcached --version | --help\n"
+	      "exit status: 0 stopped by SIGTERM or SIGINT; 1 bad configuration; 2 usage; 3 cannot start\n", to);
+}
+
+static struct conf *load(const char *file)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf = conf_load(file, &errors);
+	for (size_t i = 0; i < errors.n; i++)
+		fprintf(stderr, "%s\n", errors.lines[i]);
+	conf_errors_free(&errors);
+	return conf;
+}
+
+static int check_config(const char *file)
+{
+	struct conf *conf = load(file);
+	if (!conf)
+		return EXIT_BAD_CONFIG;
+	printf("%s: good, %zu types\n", file, conf->n_types);
+	conf_free(conf);
+	return 0;
+}
+
+/* ---- the process ---- */
+
+/* Large values come and go as mappings of their own, so that what is freed goes back
+ * to the system at once and does not leave holes; glibc would otherwise raise the
+ * threshold to the largest block freed. */
+static void set_up_allocator(void)
+{
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK);
+	mallopt(M_ARENA_MAX, 2);
+}
+
+static void raise_descriptor_limit(unsigned max_clients)
+{
+	struct rlimit r;
+	rlim_t want = (rlim_t)max_clients + OTHER_DESCRIPTORS;
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= want)
+		return;
+	r.rlim_cur = want < r.rlim_max ? want : r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur < want)
+		log_warning("few_descriptors", "wanted=%llu have=%llu remedy=%s", (unsigned long long)want,
+			(unsigned long long)r.rlim_cur, log_quote("raise LimitNOFILE, or lower listen.max_clients"));
+}
+
+static void on_stop(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+	(void)what;
+	log_info("stopping", "signal=%s", strsignal((int)sig));
+	event_base_loopbreak(d->base);
+}
+
+static void on_hangup(evutil_socket_t sig, short what, void *arg)
+{
+	(void)sig, (void)what, (void)arg;
+	log_warning("reload_refused", "reason=%s", log_quote("this version does not reload; restart to read the configuration again"));
+}
+
+static void on_expire(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	(void)fd, (void)what;
+	clock_update();
+	catalog_expire_some(d->catalog);
+}
+
+static void watch(struct daemon *d)
+{
+	d->terminate = evsignal_new(d->base, SIGTERM, on_stop, d);
+	d->interrupt = evsignal_new(d->base, SIGINT, on_stop, d);
+	d->hangup = evsignal_new(d->base, SIGHUP, on_hangup, d);
+	d->expire = event_new(d->base, -1, EV_PERSIST, on_expire, d);
+	event_add(d->terminate, NULL);
+	event_add(d->interrupt, NULL);
+	event_add(d->hangup, NULL);
+	event_add(d->expire, &(struct timeval){.tv_usec = EXPIRE_INTERVAL_MS * 1000});
+}
+
+static void unwatch(struct daemon *d)
+{
+	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (*all[i])
+			event_free(*all[i]);
+}
+
+/* One thread runs the loop, so it needs no locks. */
+static struct event_base *new_base(void)
+{
+	struct event_config *c = event_config_new();
+	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
+	struct event_base *base = event_base_new_with_config(c);
+	event_config_free(c);
+	return base;
+}
+
+static int start(struct daemon *d)
+{
+	char *error = NULL;
+	d->base = new_base();
+	if (!d->base) {
+		log_error("cannot_start", "reason=%s", log_quote("no event loop"));
+		return -1;
+	}
+	d->catalog = catalog_new(d->base, d->conf);
+	if (!d->catalog) {
+		log_error("cannot_start", "reason=%s", log_quote(strerror(errno)));
+		return -1;
+	}
+	d->server = server_new(d->base, d->conf, d->catalog, &error);
+	if (!d->server) {
+		log_error("cannot_start", "reason=%s", log_quote(error));
+		free(error);
+		return -1;
+	}
+	watch(d);
+	return 0;
+}
+
+static void stop(struct daemon *d)
+{
+	unwatch(d);
+	server_free(d->server);
+	catalog_free(d->catalog);
+	if (d->base)
+		event_base_free(d->base);
+	conf_free(d->conf);
+	libevent_global_shutdown();
+}
+
+static int run(const char *file)
+{
+	struct daemon d = {.conf = load(file)};
+	if (!d.conf)
+		return EXIT_BAD_CONFIG;
+	set_up_allocator();
+	clock_update();
+	srandom((unsigned)clock_us());
+	log_set_level((enum log_level)log_level_named(d.conf->log_level));
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit(d.conf->max_clients);
+	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
+	if (status == 0) {
+		log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d.conf->listen_path), d.conf->n_types);
+		event_base_dispatch(d.base);
+	}
+	stop(&d);
+	if (status == 0)
+		log_info("stopped", "%s", "");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", required_argument, NULL, 'k'},
+		{"help-config", no_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{0},
+	};
+	int c = getopt_long(argc, argv, "c:h", options, NULL);
+	bool alone = c == -1 || optind == argc;
+	if (c == 'c' && alone)
+		return run(optarg);
+	if (c == 'k' && alone)
+		return check_config(optarg);
+	if (c == 'd' && alone)
+		conf_describe(stdout);
+	else if (c == 'h')
+		usage(stdout);
+	else if (c == 'v')
+		printf("catcached %s\n", VERSION);
+	else {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	return 0;
+}

@@ -1,0 +1,358 @@
+/* The memory tier; see memory.h.
+ *
+ *   table --bucket--> entry -chain-> entry          found by key
+ *   types[t].newest -> entry -older-> ... oldest    evicted from here
+ *
+ * Each type has its own order of use, because each has its own bound; the victim
+ * for the common bound in bytes is the least recently used of the types' oldest,
+ * which is the least recently used of all. The table grows by moving a few
+ * buckets at each change, so that no single call pays for all of it.
+ *
+ * Invariant: bytes = both tables + the footprint of every entry and its value. */
+#include "memory.h"
+
+#include <assert.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../proto/buf.h"
+#include "value.h"
+
+#define MIN_BUCKETS 1024
+#define MOVE_BUCKETS 4          /* old buckets emptied at each put while growing */
+
+struct table {
+	struct memory_entry **buckets;
+	size_t mask;            /* count - 1; count is a power of two */
+};
+
+struct type_list {
+	struct memory_entry *newest, *oldest;
+	uint64_t max_entries;
+	struct memory_type_stats stats;
+};
+
+struct memory {
+	uint64_t limit, bytes, entries;
+	uint64_t tick;          /* counts hits and puts */
+	struct table table;
+	struct table old;       /* being emptied while growing; else no buckets */
+	size_t moved;           /* buckets of old already empty */
+	size_t sweep;           /* where memory_expire goes on */
+	struct type_list *types;
+	size_t n_types;
+};
+
+static size_t table_bytes(const struct table *t)
+{
+	return t->buckets ? (t->mask + 1) * sizeof(*t->buckets) : 0;
+}
+
+static void table_init(struct memory *m, struct table *t, size_t count)
+{
+	t->buckets = xcalloc(count, sizeof(*t->buckets));
+	t->mask = count - 1;
+	m->bytes += table_bytes(t);
+}
+
+static void table_fini(struct memory *m, struct table *t)
+{
+	m->bytes -= table_bytes(t);
+	free(t->buckets);
+	*t = (struct table){0};
+}
+
+static size_t entry_bytes(const struct memory_entry *e)
+{
+	size_t own = malloc_usable_size((void *)e) + sizeof(size_t);
+	return own + (e->value ? value_footprint(e->value) : 0);
+}
+
+struct memory *memory_new(uint64_t limit, const uint64_t *max_entries, size_t n_types)
+{
+	struct memory *m = xcalloc(1, sizeof(*m));
+	m->limit = limit;
+	m->n_types = n_types;
+	m->types = xcalloc(n_types, sizeof(*m->types));
+	for (size_t i = 0; i < n_types; i++)
+		m->types[i].max_entries = max_entries[i];
+	table_init(m, &m->table, MIN_BUCKETS);
+	return m;
+}
+
+/* ---- order of use ---- */
+
+static void list_remove(struct type_list *l, struct memory_entry *e)
+{
+	*(e->newer ? &e->newer->older : &l->newest) = e->older;
+	*(e->older ? &e->older->newer : &l->oldest) = e->newer;
+}
+
+static void list_add(struct type_list *l, struct memory_entry *e)
+{
+	e->newer = NULL;
+	e->older = l->newest;
+	*(l->newest ? &l->newest->newer : &l->oldest) = e;
+	l->newest = e;
+}
+
+static void touch(struct memory *m, struct memory_entry *e)
+{
+	struct type_list *l = &m->types[e->type];
+	e->used = ++m->tick;
+	if (l->newest != e) {
+		list_remove(l, e);
+		list_add(l, e);
+	}
+}
+
+/* ---- table ---- */
+
+/* The place that points at the entry of key, or at the NULL where it would be appended. */
+static struct memory_entry **find_in(struct table *t, const struct key *key)
+{
+	struct memory_entry **at = &t->buckets[key->hash & t->mask];
+	for (; *at; at = &(*at)->chain)
+		if ((*at)->hash == key->hash && (*at)->key_len == key->len
+		    && memcmp((*at)->key, key->data, key->len) == 0)
+			break;
+	return at;
+}
+
+static struct memory_entry **find(struct memory *m, const struct key *key)
+{
+	struct memory_entry **at = find_in(&m->table, key);
+	if (!*at && m->old.buckets) {
+		struct memory_entry **old = find_in(&m->old, key);
+		if (*old)
+			return old;
+	}
+	return at;
+}
+
+static void move_buckets(struct memory *m, size_t count)
+{
+	for (size_t i = 0; i < count && m->old.buckets; i++) {
+		struct memory_entry *e = m->old.buckets[m->moved], *next;
+		m->old.buckets[m->moved] = NULL;
+		for (; e; e = next) {
+			next = e->chain;
+			struct memory_entry **bucket = &m->table.buckets[e->hash & m->table.mask];
+			e->chain = *bucket;
+			*bucket = e;
+		}
+		if (m->moved++ == m->old.mask)
+			table_fini(m, &m->old);
+	}
+}
+
+static void grow_if_full(struct memory *m)
+{
+	if (m->old.buckets)
+		move_buckets(m, MOVE_BUCKETS);
+	else if (m->entries > m->table.mask) {
+		m->old = m->table;
+		m->moved = 0;
+		table_init(m, &m->table, (m->old.mask + 1) * 2);
+	}
+}
+
+/* Takes the entry at this place out of the table and frees it. */
+static void remove_at(struct memory *m, struct memory_entry **at)
+{
+	struct memory_entry *e = *at;
+	struct type_list *l = &m->types[e->type];
+	size_t bytes = entry_bytes(e);
+
+	*at = e->chain;
+	list_remove(l, e);
+	assert(m->bytes >= bytes && m->entries > 0);
+	m->bytes -= bytes;
+	m->entries--;
+	l->stats.bytes -= bytes;
+	l->stats.entries--;
+	value_unref(e->value);
+	free(e);
+}
+
+static void remove_entry(struct memory *m, struct memory_entry *e)
+{
+	struct key key = {.data = e->key, .len = e->key_len, .hash = e->hash};
+	remove_at(m, find(m, &key));
+}
+
+static bool is_past(const struct memory_entry *e, int64_t now_ms)
+{
+	return (e->expires_ms && now_ms >= e->expires_ms) || (e->until_ms && now_ms >= e->until_ms);
+}
+
+struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms)
+{
+	struct memory_entry **at = find(m, key), *e = *at;
+	if (e && is_past(e, now_ms)) {
+		m->types[e->type].stats.expired++;
+		remove_at(m, at);
+		return NULL;
+	}
+	return e;
+}
+
+struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms)
+{
+	struct memory_entry *e = memory_peek(m, key, now_ms);
+	if (e)
+		touch(m, e);
+	return e;
+}
+
+/* ---- bounds ---- */
+
+static void evict_oldest(struct memory *m, struct type_list *l)
+{
+	l->stats.evictions++;
+	remove_entry(m, l->oldest);
+}
+
+static struct type_list *least_recently_used(struct memory *m)
+{
+	struct type_list *found = NULL;
+	for (size_t i = 0; i < m->n_types; i++) {
+		struct type_list *l = &m->types[i];
+		if (l->oldest && (!found || l->oldest->used < found->oldest->used))
+			found = l;
+	}
+	return found;
+}
+
+/* The entry just put is the newest of all, so it is the last to go: -1 if it went. */
+static int keep_bounds(struct memory *m, struct type_list *l)
+{
+	while (l->max_entries && l->stats.entries > l->max_entries)
+		evict_oldest(m, l);
+	while (m->bytes > m->limit && m->entries)
+		evict_oldest(m, least_recently_used(m));
+	return m->entries ? 0 : -1;
+}
+
+static struct memory_entry *entry_new(const struct key *key, const struct memory_item *item)
+{
+	struct memory_entry *e = malloc(sizeof(*e) + key->len);
+	if (!e)
+		return NULL;
+	*e = (struct memory_entry){
+		.value = item->value ? value_ref(item->value) : NULL,
+		.stored_ms = item->stored_ms, .expires_ms = item->expires_ms, .until_ms = item->until_ms,
+		.hash = key->hash, .key_len = key->len, .type = (uint16_t)item->type, .source = (uint8_t)item->source,
+	};
+	memcpy(e->key, key->data, key->len);
+	return e;
+}
+
+int memory_put(struct memory *m, const struct key *key, const struct memory_item *item)
+{
+	assert(item->type < m->n_types);
+	struct memory_entry **at = find(m, key);
+	struct memory_entry *e = entry_new(key, item);
+	if (*at)
+		remove_at(m, at);
+	if (!e)
+		return -1;
+	size_t bytes = entry_bytes(e);
+	if (bytes + table_bytes(&m->table) + table_bytes(&m->old) > m->limit) {
+		value_unref(e->value);
+		free(e);
+		return -1;
+	}
+	grow_if_full(m);
+	struct memory_entry **bucket = &m->table.buckets[e->hash & m->table.mask];
+	struct type_list *l = &m->types[e->type];
+	e->chain = *bucket;
+	*bucket = e;
+	e->used = ++m->tick;
+	list_add(l, e);
+	m->bytes += bytes;
+	m->entries++;
+	l->stats.bytes += bytes;
+	l->stats.entries++;
+	return keep_bounds(m, l);
+}
+
+void memory_set_expiry(struct memory_entry *e, int64_t expires_ms, int64_t until_ms)
+{
+	e->expires_ms = expires_ms;
+	e->until_ms = until_ms;
+}
+
+bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms)
+{
+	struct memory_entry **at = find(m, key);
+	if (!*at)
+		return false;
+	bool was_live = (*at)->value && !is_past(*at, now_ms);
+	remove_at(m, at);
+	return was_live;
+}
+
+uint64_t memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms)
+{
+	uint64_t dropped = 0;
+	for (struct memory_entry *e = m->types[type].newest, *older; e; e = older) {
+		older = e->older;
+		if (e->key_len < prefix_len || memcmp(e->key, prefix, prefix_len) != 0)
+			continue;
+		dropped += e->value && !is_past(e, now_ms);
+		remove_entry(m, e);
+	}
+	return dropped;
+}
+
+void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
+{
+	move_buckets(m, max_buckets);
+	for (size_t i = 0; i <= m->table.mask && i < max_buckets; i++) {
+		struct memory_entry **at = &m->table.buckets[m->sweep++ & m->table.mask];
+		while (*at) {
+			if (is_past(*at, now_ms)) {
+				m->types[(*at)->type].stats.expired++;
+				remove_at(m, at);
+			} else {
+				at = &(*at)->chain;
+			}
+		}
+	}
+}
+
+uint64_t memory_bytes(const struct memory *m)
+{
+	return m->bytes;
+}
+
+uint64_t memory_limit(const struct memory *m)
+{
+	return m->limit;
+}
+
+uint64_t memory_entries(const struct memory *m)
+{
+	return m->entries;
+}
+
+const struct memory_type_stats *memory_type_stats(const struct memory *m, unsigned type)
+{
+	return &m->types[type].stats;
+}
+
+void memory_free(struct memory *m)
+{
+	if (!m)
+		return;
+	for (size_t i = 0; i < m->n_types; i++)
+		while (m->types[i].oldest)
+			remove_entry(m, m->types[i].oldest);
+	table_fini(m, &m->old);
+	table_fini(m, &m->table);
+	assert(m->bytes == 0);
+	free(m->types);
+	free(m);
+}

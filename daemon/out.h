@@ -1,0 +1,48 @@
+/* Output on its way to a client: encoded bytes with values by reference between
+ * them, so that a 10 MB value sent to 200 clients exists once. */
+#ifndef CATCACHED_OUT_H
+#define CATCACHED_OUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../proto/buf.h"
+
+struct value;
+
+#define OUT_COPY_MAX 4096       /* a value up to this size is copied between its header and its end: cheaper than an iovec of its own */
+
+struct out_ref {
+	size_t at;              /* it goes before this byte of out.bytes */
+	struct value *value;
+};
+
+struct out {
+	struct buf bytes;
+	struct out_ref *refs;
+	size_t n_refs, cap_refs;
+	size_t ref_bytes;       /* bytes of all values referred to */
+	size_t sent;            /* bytes of out.bytes already sent */
+	size_t sent_refs;       /* refs already sent and released */
+	size_t ref_sent;        /* bytes of the next ref already sent */
+};
+
+#define OUT_INIT {.bytes = BUF_INIT}
+
+/* A bulk string of the value; takes a reference while it is needed. */
+void out_add_value(struct out *o, struct value *v);
+
+/* Appends all of from and leaves it empty. */
+void out_move(struct out *o, struct out *from);
+
+/* Bytes not sent yet. */
+size_t out_pending(const struct out *o);
+
+/* Sends what the socket takes. 0: something was sent or nothing is left; -1 with
+ * errno (EAGAIN: wait until it is writable). When all is sent the buffers are empty. */
+int out_send(struct out *o, int fd);
+
+/* Drops everything and frees the memory; then as OUT_INIT. */
+void out_fini(struct out *o);
+
+#endif

@@ -1,0 +1,589 @@
+/* A connection to Redis; see redis_link.h.
+ *
+ *   WAITING --timer--> RESOLVING --errand--> CONNECTING --> HANDSHAKE --> UP
+ *      ^                                                                   |
+ *      +------------- lost(): error, time-out, refused, closed ------------+
+ *
+ * Invariant: ac is set in CONNECTING, HANDSHAKE and UP and only then. Commands in
+ * calls are in the order they were sent, which is the order of their replies; the
+ * deadline timer watches the first. */
+#include "redis_link.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "../conf/conf.h"
+#include "../proto/buf.h"
+#include "../proto/reply.h"
+#include "clock.h"
+#include "errand.h"
+#include "log.h"
+#include "value.h"
+
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 2000
+#define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
+#define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
+#define REASON_MAX 160
+
+enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
+
+struct call {
+	TAILQ_ENTRY(call) link;
+	struct redis_link *owner;
+	int64_t sent_ms;
+	redis_reply_fn done;
+	void *arg;
+};
+TAILQ_HEAD(call_list, call);
+
+struct redis_link {
+	struct event_base *base;
+	const struct conf_redis *conf;
+	redis_state_fn on_state;
+	void *arg;
+
+	enum link_state state;
+	redisAsyncContext *ac;
+	struct event *readable, *writable;      /* of ac's socket */
+	struct event *retry;                    /* WAITING: try again */
+	struct event *deadline;                 /* connecting, or the first call */
+	struct event *refused;                  /* answers calls made while down */
+	struct call_list calls, refused_calls;
+	int64_t progress_ms;                    /* when bytes last came or went */
+	int64_t connect_deadline_ms;
+	int64_t down_since_ms;
+	unsigned failures;                      /* in a row */
+	bool closing;
+	struct errand *lookup;                  /* RESOLVING */
+	char reason[REASON_MAX];
+	struct redis_link_stats stats;
+};
+
+static void update_deadline(struct redis_link *l);
+
+/* ---- large replies as values ---- */
+
+/* hiredis keeps a pointer to the table, so it is made once. A large string at the
+ * top level of a reply lives in a value; its redisReply points into it. */
+static redisReplyObjectFunctions reply_functions;
+static redisReplyObjectFunctions hiredis_functions;
+
+static struct value *value_behind(const redisReply *r)
+{
+	return (struct value *)((char *)r->str - offsetof(struct value, data));
+}
+
+static bool is_large(const redisReply *r)
+{
+	return r->type == REDIS_REPLY_STRING && (size_t)r->len >= LARGE_REPLY;
+}
+
+static void *create_string(const redisReadTask *task, char *str, size_t len)
+{
+	if (task->parent || task->type != REDIS_REPLY_STRING || len < LARGE_REPLY)
+		return hiredis_functions.createString(task, str, len);
+	struct value *v = value_copy(str, len);
+	redisReply *r = v ? calloc(1, sizeof(*r)) : NULL;
+	if (!r) {
+		value_unref(v);
+		return NULL;
+	}
+	r->type = REDIS_REPLY_STRING;
+	r->str = v->data;
+	r->len = len;
+	return r;
+}
+
+static void free_object(void *object)
+{
+	redisReply *r = object;
+	if (!r || !is_large(r)) {
+		hiredis_functions.freeObject(r);
+		return;
+	}
+	value_unref(value_behind(r));
+	free(r);
+}
+
+static void use_values(redisAsyncContext *ac)
+{
+	if (!hiredis_functions.createString) {
+		hiredis_functions = *ac->c.reader->fn;
+		reply_functions = hiredis_functions;
+		reply_functions.createString = create_string;
+		reply_functions.freeObject = free_object;
+	}
+	ac->c.reader->fn = &reply_functions;
+}
+
+struct value *redis_link_value(const struct redisReply *reply)
+{
+	return is_large(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
+}
+
+/* ---- hiredis on libevent: two persistent events ---- */
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	(void)fd, (void)what;
+	clock_update();
+	l->progress_ms = clock_ms();
+	redisAsyncHandleRead(l->ac);
+	update_deadline(l);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	(void)fd, (void)what;
+	clock_update();
+	l->progress_ms = clock_ms();
+	redisAsyncHandleWrite(l->ac);
+	update_deadline(l);
+}
+
+static void add_read(void *arg)
+{
+	event_add(((struct redis_link *)arg)->readable, NULL);
+}
+
+static void del_read(void *arg)
+{
+	event_del(((struct redis_link *)arg)->readable);
+}
+
+static void add_write(void *arg)
+{
+	event_add(((struct redis_link *)arg)->writable, NULL);
+}
+
+static void del_write(void *arg)
+{
+	event_del(((struct redis_link *)arg)->writable);
+}
+
+/* hiredis is done with the socket. The link may be on a new one already. */
+static void cleanup(void *arg)
+{
+	struct redis_link *l = arg;
+	if (l->readable)
+		event_free(l->readable);
+	if (l->writable)
+		event_free(l->writable);
+	l->readable = l->writable = NULL;
+}
+
+/* ---- up and down ---- */
+
+static void arm(struct event *e, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	event_add(e, &tv);
+}
+
+static int64_t backoff_ms(const struct redis_link *l)
+{
+	int64_t ms = BACKOFF_MIN_MS << (l->failures < 8 ? l->failures : 8);
+	if (ms > BACKOFF_MAX_MS)
+		ms = BACKOFF_MAX_MS;
+	return ms / 2 + random() % (ms / 2 + 1);
+}
+
+/* The one way down, from any state; the context is hiredis's to free, or freed by drop. */
+static void lost(struct redis_link *l, const char *reason)
+{
+	bool was_up = l->state == LINK_UP;
+	l->ac = NULL;
+	l->state = LINK_WAITING;
+	event_del(l->deadline);
+	if (was_up)
+		l->down_since_ms = clock_ms();
+	/* The first failure is told; the next ones, until it is up again, are the same story. */
+	log_event(l->closing || l->failures ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "redis_down", "reason=%s", log_quote(reason));
+	snprintf(l->reason, sizeof(l->reason), "%s", reason);
+	l->stats.drops += was_up;
+	if (!l->closing)
+		arm(l->retry, backoff_ms(l));
+	l->failures++;
+	if (was_up)
+		l->on_state(l->arg, false);
+}
+
+/* We give the connection up: outstanding calls are answered from within. */
+static void drop(struct redis_link *l, const char *reason)
+{
+	redisAsyncContext *ac = l->ac;
+	char kept[REASON_MAX];
+	snprintf(kept, sizeof(kept), "%s", reason);
+	lost(l, kept);
+	redisAsyncFree(ac);
+}
+
+static void come_up(struct redis_link *l)
+{
+	l->state = LINK_UP;
+	event_del(l->deadline); /* that of connecting */
+	l->failures = 0;
+	l->reason[0] = '\0';
+	l->stats.connects++;
+	log_warning("redis_up", "after_ms=%lld", (long long)(clock_ms() - l->down_since_ms));
+	l->on_state(l->arg, true);
+}
+
+static struct redis_link *link_of(const redisAsyncContext *ac)
+{
+	struct redis_link *l = ac->data;
+	return l && l->ac == ac ? l : NULL;
+}
+
+static void on_disconnect(const redisAsyncContext *ac, int status)
+{
+	struct redis_link *l = link_of(ac);
+	(void)status;
+	if (l)
+		lost(l, ac->err ? ac->errstr : "connection closed");
+}
+
+/* ---- deadlines ---- */
+
+static int64_t due_ms(const struct redis_link *l)
+{
+	if (l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE)
+		return l->connect_deadline_ms;
+	const struct call *first = TAILQ_FIRST(&l->calls);
+	if (!first)
+		return 0;
+	int64_t alive_ms = l->progress_ms > first->sent_ms ? l->progress_ms : first->sent_ms;
+	int64_t due = alive_ms + l->conf->timeout_ms;
+	int64_t last = first->sent_ms + TRICKLE_FACTOR * l->conf->timeout_ms;
+	return due < last ? due : last;
+}
+
+/* Arms the timer if it is not: it may fire early, when it is set again. */
+static void update_deadline(struct redis_link *l)
+{
+	if (!l->ac || event_pending(l->deadline, EV_TIMEOUT, NULL))
+		return;
+	int64_t due = due_ms(l);
+	if (due)
+		arm(l->deadline, due > clock_ms() ? due - clock_ms() : 1);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	(void)fd, (void)what;
+	clock_update();
+	int64_t due = due_ms(l);
+	if (due == 0)
+		return;
+	if (clock_ms() < due) {
+		update_deadline(l);
+		return;
+	}
+	char reason[REASON_MAX];
+	bool connecting = l->state != LINK_UP;
+	snprintf(reason, sizeof(reason), "timed out after %lld ms while %s",
+		(long long)(connecting ? l->conf->connect_timeout_ms : l->conf->timeout_ms),
+		connecting ? "connecting" : "waiting for a reply");
+	l->stats.timeouts++;
+	drop(l, reason);
+}
+
+/* ---- commands ---- */
+
+static void finish(struct call_list *list, struct call *c, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = c->owner;
+	TAILQ_REMOVE(list, c, link);
+	l->stats.pending--;
+	c->done(c->arg, reply, reason);
+	free(c);
+}
+
+static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
+{
+	struct call *c = privdata;
+	struct redis_link *l = c->owner;
+	(void)ac;
+	finish(&l->calls, c, reply, reply ? "" : l->reason[0] ? l->reason : "connection closed");
+}
+
+static void on_refused(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	struct call_list now = TAILQ_HEAD_INITIALIZER(now);
+	(void)fd, (void)what;
+	clock_update();
+	TAILQ_CONCAT(&now, &l->refused_calls, link);
+	while (!TAILQ_EMPTY(&now))
+		finish(&now, TAILQ_FIRST(&now), NULL, l->reason);
+}
+
+static void refuse(struct redis_link *l, struct call *c)
+{
+	TAILQ_INSERT_TAIL(&l->refused_calls, c, link);
+	event_active(l->refused, EV_TIMEOUT, 0);
+}
+
+static void send_call(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+{
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .done = done, .arg = arg};
+	l->stats.pending++;
+	l->stats.commands++;
+	if (!l->ac || redisAsyncFormattedCommand(l->ac, on_reply, c, pieces[0].iov_base, pieces[0].iov_len) != REDIS_OK) {
+		refuse(l, c);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&l->calls, c, link);
+	/* Without memory hiredis marks the context as failed: it sends nothing of this any
+	 * more, closes at the next event and answers c with NULL. */
+	for (size_t i = 1; i < n; i++)
+		(void)redisAppendFormattedCommand(&l->ac->c, pieces[i].iov_base, pieces[i].iov_len);
+	update_deadline(l);
+}
+
+void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+{
+	if (l->state == LINK_UP) {
+		send_call(l, pieces, n, done, arg);
+		return;
+	}
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .done = done, .arg = arg};
+	l->stats.pending++;
+	refuse(l, c);
+}
+
+/* ---- connecting ---- */
+
+static void on_handshake(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)reason;
+	if (!reply || l->state != LINK_HANDSHAKE || reply->type != REDIS_REPLY_ERROR)
+		return;
+	drop(l, reply->str);
+}
+
+/* CLIENT SETNAME comes last; some managed servers refuse it, which does no harm. */
+static void on_named(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)reason;
+	if (!reply || l->state != LINK_HANDSHAKE)
+		return;
+	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
+		drop(l, reply->str);
+	else
+		come_up(l);
+}
+
+static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char *const *words)
+{
+	struct buf b = BUF_INIT;
+	reply_add_array(&b, n);
+	for (size_t i = 0; i < n; i++)
+		reply_add_bulk_str(&b, words[i]);
+	struct iovec piece = {.iov_base = b.data, .iov_len = b.len};
+	send_call(l, &piece, 1, done, l);
+	buf_free(&b);
+}
+
+static void shake_hands(struct redis_link *l)
+{
+	const struct conf_redis *c = l->conf;
+	char db[16];
+	l->state = LINK_HANDSHAKE;
+	if (c->password && c->user)
+		say(l, on_handshake, 3, (const char *[]){"AUTH", c->user, c->password});
+	else if (c->password)
+		say(l, on_handshake, 2, (const char *[]){"AUTH", c->password});
+	snprintf(db, sizeof(db), "%u", c->db);
+	if (c->db)
+		say(l, on_handshake, 2, (const char *[]){"SELECT", db});
+	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", "catcached"});
+}
+
+static void on_connect(const redisAsyncContext *ac, int status)
+{
+	struct redis_link *l = link_of(ac);
+	if (!l)
+		return;
+	if (status == REDIS_OK)
+		shake_hands(l);
+	else
+		lost(l, ac->errstr);
+}
+
+static void attach(struct redis_link *l, redisAsyncContext *ac)
+{
+	if (!ac || ac->err) {
+		lost(l, ac ? ac->errstr : "out of memory");
+		if (ac)
+			redisAsyncFree(ac);
+		return;
+	}
+	l->ac = ac;
+	l->state = LINK_CONNECTING;
+	l->progress_ms = clock_ms();
+	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
+	use_values(ac);
+	cleanup(l);
+	l->readable = event_new(l->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, l);
+	l->writable = event_new(l->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, l);
+	ac->data = l;
+	ac->ev.data = l;
+	ac->ev.addRead = add_read;
+	ac->ev.delRead = del_read;
+	ac->ev.addWrite = add_write;
+	ac->ev.delWrite = del_write;
+	ac->ev.cleanup = cleanup;
+	redisAsyncSetDisconnectCallback(ac, on_disconnect);
+	redisAsyncSetConnectCallback(ac, on_connect);
+	update_deadline(l);
+}
+
+/* getaddrinfo blocks, so a host name is looked up on an errand. */
+struct lookup {
+	struct redis_link *owner;
+	char *host;
+	unsigned attempt;               /* a name's addresses are tried in turn, one at each attempt */
+	char address[NI_MAXHOST];
+	int error;
+};
+
+static const struct addrinfo *nth(const struct addrinfo *first, unsigned n)
+{
+	const struct addrinfo *a = first;
+	for (; n > 0; n--)
+		a = a->ai_next ? a->ai_next : first;
+	return a;
+}
+
+static void look_up(void *arg)
+{
+	struct lookup *look = arg;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+	look->error = getaddrinfo(look->host, NULL, &hints, &found);
+	if (look->error)
+		return;
+	const struct addrinfo *a = nth(found, look->attempt);
+	look->error = getnameinfo(a->ai_addr, a->ai_addrlen, look->address, sizeof(look->address), NULL, 0, NI_NUMERICHOST);
+	freeaddrinfo(found);
+}
+
+static void on_looked_up(void *arg)
+{
+	struct lookup *look = arg;
+	struct redis_link *l = look->owner;
+	clock_update();
+	l->lookup = NULL;
+	if (look->error)
+		lost(l, gai_strerror(look->error));
+	else
+		attach(l, redisAsyncConnect(look->address, l->conf->port));
+}
+
+static void lookup_free(void *arg)
+{
+	struct lookup *look = arg;
+	free(look->host);
+	free(look);
+}
+
+static void start_lookup(struct redis_link *l)
+{
+	struct lookup *look = xcalloc(1, sizeof(*look));
+	*look = (struct lookup){.owner = l, .host = xstrdup(l->conf->host), .attempt = l->failures};
+	l->state = LINK_RESOLVING;
+	l->lookup = errand_start(l->base, "look-up", look_up, on_looked_up, lookup_free, look);
+	if (l->lookup)
+		return;
+	lookup_free(look);
+	lost(l, "no thread for the name look-up");
+}
+
+static bool is_address(const char *host)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+static void start(struct redis_link *l)
+{
+	const struct conf_redis *c = l->conf;
+	if (c->unix_path)
+		attach(l, redisAsyncConnectUnix(c->unix_path));
+	else if (is_address(c->host))
+		attach(l, redisAsyncConnect(c->host, c->port));
+	else
+		start_lookup(l);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	clock_update();
+	start(arg);
+}
+
+struct redis_link *redis_link_new(struct event_base *base, const struct conf_redis *conf,
+	redis_state_fn on_state, void *arg)
+{
+	struct redis_link *l = xcalloc(1, sizeof(*l));
+	*l = (struct redis_link){.base = base, .conf = conf, .on_state = on_state, .arg = arg,
+		.down_since_ms = clock_ms(), .reason = "not connected yet"};
+	TAILQ_INIT(&l->calls);
+	TAILQ_INIT(&l->refused_calls);
+	l->retry = evtimer_new(base, on_retry, l);
+	l->deadline = evtimer_new(base, on_deadline, l);
+	l->refused = evtimer_new(base, on_refused, l);
+	start(l);
+	return l;
+}
+
+void redis_link_free(struct redis_link *l)
+{
+	if (!l)
+		return;
+	l->closing = true;
+	errand_abandon(l->lookup);
+	if (l->ac)
+		drop(l, "shutting down");
+	while (!TAILQ_EMPTY(&l->refused_calls))
+		on_refused(-1, 0, l);
+	assert(TAILQ_EMPTY(&l->calls));
+	event_free(l->retry);
+	event_free(l->deadline);
+	event_free(l->refused);
+	free(l);
+}
+
+bool redis_link_up(const struct redis_link *l)
+{
+	return l->state == LINK_UP;
+}
+
+const char *redis_link_reason(const struct redis_link *l)
+{
+	return l->state == LINK_UP ? "" : l->reason;
+}
+
+const struct redis_link_stats *redis_link_stats(const struct redis_link *l)
+{
+	return &l->stats;
+}

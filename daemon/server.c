@@ -1,0 +1,196 @@
+/* Listening and accepting; see server.h. */
+#include "server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../conf/conf.h"
+#include "../proto/buf.h"
+#include "client.h"
+#include "clock.h"
+#include "log.h"
+
+#define BACKLOG 1024
+#define ACCEPTS 64              /* taken in one turn of the loop */
+#define PAUSE_MS 100            /* without descriptors, accepting rests this long */
+#define ARGS_EXTRA (1 << 20)    /* bytes of a request beyond one argument of the largest size */
+
+struct listener {
+	struct server *server;
+	int fd;
+	struct event *acceptable;
+	struct event *resume;
+};
+
+static void turn_away(int fd)
+{
+	static const char error[] = "-ERR max number of clients reached\r\n";
+	/* Best effort: whoever does not take it sees the close. */
+	(void)!send(fd, error, sizeof(error) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+static void pause_accepting(struct listener *l, const char *reason)
+{
+	log_warning("accept_failed", "reason=%s", log_quote(reason));
+	event_del(l->acceptable);
+	event_add(l->resume, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
+}
+
+/* False when accepting is over for this turn. */
+static bool accept_one(struct listener *l)
+{
+	struct server *s = l->server;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		int why = errno;
+		if (why == EMFILE || why == ENFILE || why == ENOMEM || why == ENOBUFS)
+			pause_accepting(l, strerror(why));
+		return why == EINTR || why == ECONNABORTED;
+	}
+	if (s->n_clients >= s->conf->max_clients) {
+		s->stats.rejected++;
+		turn_away(fd);
+		return true;
+	}
+	client_new(s, fd, ++s->stats.connections);
+	return true;
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	clock_update();
+	for (int i = 0; i < ACCEPTS && accept_one(arg); i++)
+		;
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+	(void)fd, (void)what;
+	event_add(l->acceptable, NULL);
+}
+
+/* ---- the socket file ---- */
+
+static struct sockaddr_un address_of(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	memcpy(a.sun_path, path, strlen(path)); /* conf checked that it fits */
+	return a;
+}
+
+/* Somebody accepts connections there. */
+static bool is_in_use(const struct sockaddr_un *a)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool in_use = fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN);
+	if (fd >= 0)
+		close(fd);
+	return in_use;
+}
+
+/* A daemon that died left its socket behind. Anything else in its place is not ours to remove. */
+static int remove_stale(const char *path, const struct sockaddr_un *a, char **error)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode)) {
+		*error = xasprintf("%s exists and is not a socket: move it away or change listen.path", path);
+		return -1;
+	}
+	if (is_in_use(a)) {
+		*error = xasprintf("%s is in use by a running daemon: stop it or change listen.path", path);
+		return -1;
+	}
+	if (unlink(path) < 0) {
+		*error = xasprintf("cannot replace the stale socket %s: %s", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static int admit(const struct conf *conf, char **error)
+{
+	if (conf->has_listen_group && chown(conf->listen_path, (uid_t)-1, conf->listen_group) < 0) {
+		*error = xasprintf("cannot give %s to listen.group: %s (the daemon's user must be in that group)",
+			conf->listen_path, strerror(errno));
+		return -1;
+	}
+	if (chmod(conf->listen_path, conf->listen_mode) < 0) {
+		*error = xasprintf("cannot set listen.mode on %s: %s", conf->listen_path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* Binds with no rights for anybody, so that nobody gets in before the mode is set. */
+static int listen_at(const struct conf *conf, char **error)
+{
+	struct sockaddr_un a = address_of(conf->listen_path);
+	if (remove_stale(conf->listen_path, &a, error) < 0)
+		return -1;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask = umask(0777);
+	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&a, sizeof(a));
+	int bind_errno = errno;
+	umask(mask);
+	if (bound < 0) {
+		*error = xasprintf("cannot listen at %s: %s (does its folder exist, and may this user write to it?)",
+			conf->listen_path, strerror(bind_errno));
+		goto close_fd;
+	}
+	if (admit(conf, error) < 0)
+		goto remove_path;
+	if (listen(fd, BACKLOG) == 0)
+		return fd;
+	*error = xasprintf("cannot listen at %s: %s", conf->listen_path, strerror(errno));
+remove_path:
+	unlink(conf->listen_path);
+close_fd:
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error)
+{
+	int fd = listen_at(conf, error);
+	if (fd < 0)
+		return NULL;
+	struct server *s = xcalloc(1, sizeof(*s));
+	struct listener *l = xcalloc(1, sizeof(*l));
+	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .listener = l, .spare = OUT_INIT,
+		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
+		.stats.started_ms = clock_ms()};
+	*l = (struct listener){.server = s, .fd = fd};
+	l->acceptable = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
+	l->resume = evtimer_new(base, on_resume, l);
+	event_add(l->acceptable, NULL);
+	return s;
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	struct listener *l = s->listener;
+	event_free(l->acceptable);
+	event_free(l->resume);
+	close(l->fd);
+	unlink(s->conf->listen_path);
+	free(l);
+	while (s->clients)
+		client_free(s->clients);
+	buf_free(&s->scratch);
+	out_fini(&s->spare);
+	free(s);
+}

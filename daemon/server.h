@@ -1,0 +1,44 @@
+/* The socket: listening, accepting, and the list of clients. */
+#ifndef CATCACHED_SERVER_H
+#define CATCACHED_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../proto/request.h"
+#include "out.h"
+
+struct catalog;
+struct client;
+struct conf;
+struct event_base;
+
+struct server_stats {
+	int64_t started_ms;             /* clock_ms */
+	uint64_t connections, rejected; /* accepted so far; turned away at max_clients */
+	uint64_t commands;              /* run so far */
+	uint64_t protocol_errors;
+};
+
+/* What all clients share. Clients use it directly; nobody else writes it. */
+struct server {
+	struct event_base *base;
+	const struct conf *conf;
+	struct catalog *catalog;
+	struct request_limits limits;
+	struct client *clients;         /* linked through client_next */
+	size_t n_clients;
+	struct buf scratch;             /* where a client without unfinished input reads to */
+	struct out spare;               /* output buffers of the last client that was done with them */
+	struct server_stats stats;
+	struct listener *listener;
+};
+
+/* Listens on conf->listen_path. A socket file that nobody listens on is replaced, one
+ * that is in use is not. NULL and *error (free it): a sentence for the operator. */
+struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error);
+
+/* Closes the socket and all clients. NULL is allowed. */
+void server_free(struct server *s);
+
+#endif
