@@ -25,9 +25,12 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 # Sources, a line a folder, from the ground up. Each list has everything but main.
 PROTO  = buf request reply
-CONF   = conf schema yaml
-DAEMON = clock log json hashkey value worker rows \
-         fetch fetch_sqlite fetch_postgres fetch_exec fetch_assemble
+CONF   = conf schema kind url yaml
+DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
+         fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
+         memory redis_link redis tiers flight \
+         catalog catalog_write catalog_invalidate catalog_stats \
+         out client server command command_connection command_read command_write command_server
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -48,15 +51,41 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# A unit test is tests/unit/test_<source>.c: a Check program linked with everything but main.
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(OBJS)
+# A unit test is tests/unit/test_<source>.c, a Check program linked with everything but
+# main; a daemon test is tests/daemon/test_<area>.c, one that drives $(BUILD)/catcached.
+# What else is there, they share.
+RIG = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+HARNESS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/daemon/test_%,$(wildcard tests/daemon/*.c)))
+
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
-# A daemon test is tests/daemon/test_<area>.c: a Check program that drives $(BUILD)/catcached.
-$(BUILD)/tests/daemon/test_%: $(BUILD)/tests/daemon/test_%.o $(BUILD)/tests/daemon/harness.o $(OBJS)
+$(BUILD)/tests/daemon/test_%: $(BUILD)/tests/daemon/test_%.o $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
 tests-built: all $(UNIT) $(SUITES)
+
+# make again, on all processors unless the caller chose a number.
+REMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# What runs on a fresh machine first installs what is missing, then starts over to find it.
+demo:  ## build, then show the main job on real data (under a minute)
+	@tests/setup demo
+	@$(REMAKE) all
+	@BUILD=$(BUILD) tests/demo
+
+check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
+	@tests/setup check
+	@$(REMAKE) tests-built
+	@BUILD=$(BUILD) tests/run $(UNIT) $(SUITES)
+
+check-unit: $(UNIT)  ## build and run the unit tests alone
+	@BUILD=$(BUILD) tests/run $(UNIT)
+
+sizes:  ## functions over 60 lines and files over 400
+	@ctags -x --c-kinds=f --_xformat='%{end} %n %N %F' $(wildcard daemon/*.c proto/*.c conf/*.c tests/*/*.c) \
+		| awk '{n = $$1 - $$2 + 1; if (n > 60) print n " lines: " $$3 " (" $$4 ")"}' | sort -rn
+	@wc -l $(wildcard daemon/*.[ch] proto/*.[ch] conf/*.[ch]) | awk '$$2 != "total" && $$1 > 400 {print $$1 " lines: " $$2}' | sort -rn
 
 clean:  ## remove everything made
 	rm -rf build
@@ -66,4 +95,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean help tests-built
+.PHONY: all check check-unit clean demo help sizes tests-built

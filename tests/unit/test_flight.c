@@ -1,0 +1,1017 @@
+/* flight.c over the real memory tier and tiers, with Redis off (or a link that is
+ * down, where a test says so). The source is a fake: no real one can be made to
+ * complete at chosen moments. For its sake flight.c is compiled into this program,
+ * under other names, since the Makefile links the real objects as well. */
+#define fetch_start fake_fetch_start
+#define flights_new tested_flights_new
+#define flights_set_fetcher tested_flights_set_fetcher
+#define flights_close tested_flights_close
+#define flights_free tested_flights_free
+#define flights_read tested_flights_read
+#define flights_count tested_flights_count
+#define flights_waiting tested_flights_waiting
+#include "../../daemon/flight.c"
+
+#include <check.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../daemon/worker.h"
+
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define LARGE (CHECK_INLINE_MAX * 4)    /* bytes of JSON that a worker checks */
+
+static const char text[] =
+	"listen: {path: /s}\n"
+	"memory: {limit: 4M}\n"
+	"redis: {url: 'unix:///nonexistent/redis.sock', timeout: 250ms}\n"
+	"types:\n"
+	"  plain: {key: 'plain:{name}', ttl: 100s, fetch: {exec: [/x], timeout: 20s}}\n"
+	"  brisk: {key: 'brisk:{name}', ttl: 100s, fetch: {exec: [/x], timeout: 2s}}\n"
+	"  exact: {key: 'exact', ttl: 100s, fetch: {exec: [/x]}}\n"
+	"  json: {key: 'json:{name}', ttl: 100s, format: json, refuse_empty: true, fetch: {exec: [/x]}}\n"
+	"  negative: {key: 'negative:{name}', ttl: 100s, negative_ttl: 30s, fetch: {exec: [/x]}}\n"
+	"  small: {key: 'small:{name}', ttl: 100s, max_value: 1K, fetch: {exec: [/x]}}\n"
+	"  endless: {key: 'endless:{name}', ttl: none, fetch: {exec: [/x]}}\n"
+	"  unfetched: {key: 'unfetched:{name}', ttl: 100s}\n";
+
+static struct event_base *base;
+static struct conf *conf;
+static struct tiers tiers;
+static struct flights *flights;
+
+/* ---- the source ---- */
+
+struct fake {
+	const struct conf_type *type;
+	char name[32];
+	fetch_done_fn done;
+	void *arg;
+};
+
+static struct fake fakes[FLIGHTS_MAX + 100];    /* in the order they were started */
+static size_t n_fakes;
+
+void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
+{
+	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
+	if (n_fakes == LEN(fakes))
+		ck_abort_msg("fetches without end");
+	struct fake *fake = &fakes[n_fakes++];
+	*fake = (struct fake){.type = type, .done = done, .arg = arg};
+	snprintf(fake->name, sizeof(fake->name), "%s", name);
+}
+
+static void complete(size_t i, const struct fetch_result *result)
+{
+	ck_assert_uint_lt(i, n_fakes);
+	fetch_done_fn done = fakes[i].done;
+	ck_assert_msg(done, "fetch %zu is over", i);
+	fakes[i].done = NULL;
+	done(fakes[i].arg, result);
+}
+
+static void bring_value(size_t i, struct value *v)
+{
+	complete(i, &(struct fetch_result){.status = FETCH_FOUND, .value = v});
+}
+
+static void bring(size_t i, const char *bytes)
+{
+	struct value *v = value_copy(bytes, strlen(bytes));
+	bring_value(i, v);
+	value_unref(v);
+}
+
+static void bring_nothing(size_t i)
+{
+	complete(i, &(struct fetch_result){.status = FETCH_ABSENT});
+}
+
+static void bring_failure(size_t i, const char *reason)
+{
+	struct fetch_result result = {.status = FETCH_FAILED};
+	snprintf(result.error, sizeof(result.error), "%s", reason);
+	complete(i, &result);
+}
+
+/* ---- readers ---- */
+
+struct reader {
+	unsigned answers;
+	struct outcome outcome;         /* its value is a reference, its error a copy */
+	char error[ERROR_MAX];
+	void (*then)(struct reader *r); /* called from within the answer */
+	struct reader *next;            /* for then */
+};
+
+static void on_outcome(void *arg, const struct outcome *o)
+{
+	struct reader *r = arg;
+	r->answers++;
+	r->outcome = *o;
+	if (o->value)
+		value_ref(o->value);
+	snprintf(r->error, sizeof(r->error), "%s", o->error ? o->error : "");
+	r->outcome.error = r->error;
+	if (r->then)
+		r->then(r);
+}
+
+static struct key key_named(const char *name)
+{
+	return key_of(name, strlen(name));
+}
+
+/* The bytes of the key are gone when the call returns: the flight must have its own. */
+static void begin(struct reader *r, const char *name, enum read_mode mode)
+{
+	char *bytes = xstrdup(name);
+	struct key key = key_named(bytes);
+	flights_read(flights, tiers_type(&tiers, &key), &key, mode, on_outcome, r);
+	free(bytes);
+}
+
+static void done_with(struct reader *r)
+{
+	value_unref(r->outcome.value);
+	*r = (struct reader){0};
+}
+
+static void expect_nothing_yet(const struct reader *r)
+{
+	ck_assert_uint_eq(r->answers, 0);
+}
+
+static void expect_found(struct reader *r, const char *bytes, const char *tier)
+{
+	ck_assert_uint_eq(r->answers, 1);
+	ck_assert_msg(r->outcome.status == OUTCOME_FOUND, "status %d, %s", r->outcome.status, r->error);
+	const struct value *v = r->outcome.value;
+	ck_assert_msg(v->len == strlen(bytes) && memcmp(v->data, bytes, v->len) == 0, "%.*s instead of %s", (int)v->len, v->data, bytes);
+	ck_assert_str_eq(r->outcome.tier, tier);
+	done_with(r);
+}
+
+static void expect_absent(struct reader *r)
+{
+	ck_assert_uint_eq(r->answers, 1);
+	ck_assert_msg(r->outcome.status == OUTCOME_ABSENT, "status %d, %s", r->outcome.status, r->error);
+	ck_assert_ptr_null(r->outcome.value);
+	done_with(r);
+}
+
+/* The error begins with code and has part in it. */
+static void expect_failed(struct reader *r, const char *code, const char *part)
+{
+	ck_assert_uint_eq(r->answers, 1);
+	ck_assert_int_eq(r->outcome.status, OUTCOME_ERROR);
+	ck_assert_msg(strncmp(r->error, code, strlen(code)) == 0 && strstr(r->error, part), "%s", r->error);
+	ck_assert_ptr_null(r->outcome.value);
+	done_with(r);
+}
+
+/* ---- the tiers ---- */
+
+static const struct memory_entry *entry_of(const char *name)
+{
+	struct key key = key_named(name);
+	return memory_peek(tiers.memory, &key, clock_ms());
+}
+
+static void expect_in_memory(const char *name, const char *bytes)
+{
+	const struct memory_entry *e = entry_of(name);
+	ck_assert_msg(e && e->value, "%s is not in memory", name);
+	ck_assert(e->value->len == strlen(bytes) && memcmp(e->value->data, bytes, e->value->len) == 0);
+}
+
+static const struct type_counters *counters_of(const char *name)
+{
+	struct key key = key_named(name);
+	return tiers_count(&tiers, tiers_type(&tiers, &key));
+}
+
+/* What DEL does before it asks Redis. */
+static void change(const char *name)
+{
+	struct key key = key_named(name);
+	tiers_forget(&tiers, &key);
+}
+
+/* What SET does. */
+static void write_value(const char *name, const char *bytes)
+{
+	struct key key = key_named(name);
+	struct value *v = value_copy(bytes, strlen(bytes));
+	tiers_forget(&tiers, &key);
+	ck_assert_int_eq(tiers_remember(&tiers, tiers_type(&tiers, &key), &key, v, 100000, SOURCE_CLIENT), 0);
+	value_unref(v);
+}
+
+/* Runs the loop until r has an answer; the sweep of deadlines wakes it ten times a second. */
+static void run_until_answered(const struct reader *r)
+{
+	for (unsigned turns = 0; turns < 100 && r->answers == 0; turns++)
+		event_base_loop(base, EVLOOP_ONCE);
+	ck_assert_uint_eq(r->answers, 1);
+}
+
+static struct conf *load(void)
+{
+	struct conf_errors errors = {0};
+	char file[64];
+	int fd = memfd_create("conf", 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+	struct conf *loaded = conf_load(file, &errors);
+	ck_assert_msg(loaded, "%s", errors.n ? errors.lines[0] : "");
+	conf_errors_free(&errors);
+	close(fd);
+	return loaded;
+}
+
+static void setup(void)
+{
+	static const uint64_t no_bounds[16];
+	log_set_level(LOG_LEVEL_ERROR);
+	clock_update();
+	n_fakes = 0;
+	base = event_base_new();
+	conf = load();
+	tiers_init(&tiers, conf, memory_new(conf->memory_limit, no_bounds, conf->n_types + 1));
+	tiers.cpu = workers_new(base, "cpu", 2, 100);
+	flights = flights_new(base, &tiers);
+	flights_set_fetcher(flights, (struct fetcher *)fakes);
+}
+
+/* However a test went: no flight, no waiter and no fence is left behind. */
+static void teardown(void)
+{
+	redis_free(tiers.redis);
+	workers_free(tiers.cpu);
+	ck_assert_uint_eq(flights_count(flights), 0);
+	ck_assert_uint_eq(flights_waiting(flights), 0);
+	ck_assert_uint_eq(tiers.fences.map.count, 0);
+	flights_free(flights);
+	memory_free(tiers.memory);
+	tiers_fini(&tiers);
+	conf_free(conf);
+	event_base_free(base);
+}
+
+/* ---- reading ---- */
+
+START_TEST(many_readers_share_one_fetch)
+{
+	struct reader readers[50] = {0};
+	for (size_t i = 0; i < LEN(readers); i++)
+		begin(&readers[i], "plain:a", READ_GET);
+	ck_assert_uint_eq(n_fakes, 1);
+	ck_assert_uint_eq(flights_count(flights), 1);
+	ck_assert_uint_eq(flights_waiting(flights), LEN(readers));
+	ck_assert_str_eq(fakes[0].type->name, "plain");
+	ck_assert_str_eq(fakes[0].name, "a");
+	for (size_t i = 0; i < LEN(readers); i++)
+		expect_nothing_yet(&readers[i]);
+	struct value *v = value_copy("value", 5);
+	bring_value(0, v);
+	ck_assert_uint_eq(v->refs, 2 + LEN(readers));   /* ours, memory's, and one a reader */
+	for (size_t i = 0; i < LEN(readers); i++) {
+		ck_assert_int_eq(readers[i].outcome.ttl_ms, 100000);
+		ck_assert_int_eq(readers[i].outcome.source, SOURCE_FETCH);
+		expect_found(&readers[i], "value", "fetch");
+	}
+	ck_assert_uint_eq(v->refs, 2);
+	value_unref(v);
+	expect_in_memory("plain:a", "value");
+	ck_assert_int_eq(entry_of("plain:a")->expires_ms, clock_ms() + 100000);
+	ck_assert_uint_eq(counters_of("plain:a")->fetches, 1);
+	ck_assert_uint_eq(counters_of("plain:a")->fetched, 1);
+}
+END_TEST
+
+START_TEST(value_in_memory_is_answered_without_a_fetch)
+{
+	struct reader r = {0};
+	write_value("plain:a", "value");
+	begin(&r, "plain:a", READ_GET);
+	ck_assert_int_eq(r.outcome.source, SOURCE_CLIENT);
+	ck_assert(r.outcome.ttl_ms > 90000 && r.outcome.ttl_ms <= 100000);
+	expect_found(&r, "value", "memory");
+	ck_assert_uint_eq(n_fakes, 0);
+}
+END_TEST
+
+START_TEST(each_key_has_a_fetch_of_its_own)
+{
+	struct reader a = {0}, b = {0}, exact = {0};
+	begin(&a, "plain:a", READ_GET);
+	begin(&b, "plain:b", READ_GET);
+	begin(&exact, "exact", READ_GET);
+	ck_assert_uint_eq(n_fakes, 3);
+	ck_assert_str_eq(fakes[1].name, "b");
+	ck_assert_str_eq(fakes[2].name, "");
+	bring(1, "B");
+	expect_nothing_yet(&a);
+	expect_found(&b, "B", "fetch");
+	bring(2, "E");
+	bring(0, "A");
+	expect_found(&a, "A", "fetch");
+	expect_found(&exact, "E", "fetch");
+}
+END_TEST
+
+START_TEST(value_of_a_type_without_ttl_has_no_end)
+{
+	struct reader r = {0};
+	begin(&r, "endless:a", READ_GET);
+	bring(0, "value");
+	ck_assert_int_eq(r.outcome.ttl_ms, -1);
+	expect_found(&r, "value", "fetch");
+	ck_assert_int_eq(entry_of("endless:a")->expires_ms, 0);
+}
+END_TEST
+
+START_TEST(type_without_fetch_answers_absent_and_remembers_nothing)
+{
+	struct reader r = {0};
+	begin(&r, "unfetched:a", READ_GET);
+	expect_absent(&r);
+	ck_assert_uint_eq(memory_entries(tiers.memory), 0);
+	ck_assert_uint_eq(n_fakes, 0);
+}
+END_TEST
+
+START_TEST(key_of_no_type_without_redis_is_an_error_that_says_so)
+{
+	struct reader r = {0};
+	begin(&r, "other", READ_GET);
+	expect_failed(&r, "UNAVAILABLE redis: ", "Redis is off");
+}
+END_TEST
+
+/* ---- peeking ---- */
+
+START_TEST(peek_does_not_fetch)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_PEEK);
+	expect_absent(&r);
+	ck_assert_uint_eq(n_fakes, 0);
+	write_value("plain:a", "value");
+	begin(&r, "plain:a", READ_PEEK);
+	expect_found(&r, "value", "memory");
+}
+END_TEST
+
+/* A fetch may take seconds; who only peeks does not want to wait for it. */
+START_TEST(peek_does_not_wait_for_a_fetch_under_way)
+{
+	struct reader get = {0}, peek = {0};
+	begin(&get, "plain:a", READ_GET);
+	begin(&peek, "plain:a", READ_PEEK);
+	unsigned answers = peek.answers;
+	enum outcome_status status = peek.outcome.status;
+	bring(0, "value");
+	done_with(&get);
+	done_with(&peek);
+	ck_assert_msg(answers == 1, "no answer while the fetch is under way");
+	ck_assert_int_eq(status, OUTCOME_ABSENT);
+}
+END_TEST
+
+/* The same when a DEL came meanwhile: the fetch is as slow as before. */
+START_TEST(peek_after_a_change_does_not_wait_for_the_fetch_before_it)
+{
+	struct reader get = {0}, peek = {0};
+	begin(&get, "plain:a", READ_GET);
+	change("plain:a");
+	begin(&peek, "plain:a", READ_PEEK);
+	unsigned answers = peek.answers;
+	bring(0, "old");
+	bring(1, "new");
+	expect_found(&get, "new", "fetch");
+	done_with(&peek);
+	ck_assert_msg(answers == 1, "no answer while the fetch is under way");
+}
+END_TEST
+
+/* A refresh fetches what the tiers may well have. Here memory has it; in the daemon,
+ * where memory is asked first, it is Redis that has what memory has evicted. */
+START_TEST(peek_during_a_refresh_gets_what_the_tiers_have)
+{
+	struct reader refresh = {0}, peek = {0};
+	write_value("plain:a", "old");
+	begin(&refresh, "plain:a", READ_REFRESH);
+	begin(&peek, "plain:a", READ_PEEK);
+	unsigned answers = peek.answers;
+	enum outcome_status status = peek.outcome.status;
+	bring(0, "new");
+	expect_found(&refresh, "new", "fetch");
+	done_with(&peek);
+	ck_assert_msg(answers == 1, "no answer while the fetch is under way");
+	ck_assert_int_eq(status, OUTCOME_FOUND);
+}
+END_TEST
+
+START_TEST(peek_that_waits_for_redis_is_answered_before_the_fetch)
+{
+	struct reader get = {0}, peek = {0};
+	tiers.redis = redis_new(base, &conf->redis);    /* down, which it says from the loop */
+	begin(&get, "plain:a", READ_GET);
+	begin(&peek, "plain:a", READ_PEEK);
+	expect_nothing_yet(&peek);
+	run_until_answered(&peek);
+	expect_absent(&peek);
+	expect_nothing_yet(&get);
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "value");
+	expect_found(&get, "value", "fetch");
+}
+END_TEST
+
+START_TEST(redis_that_is_down_is_no_end_for_a_declared_key)
+{
+	struct reader r = {0}, other = {0};
+	tiers.redis = redis_new(base, &conf->redis);
+	begin(&r, "plain:a", READ_GET);
+	begin(&other, "other", READ_GET);
+	run_until_answered(&other);
+	expect_failed(&other, "UNAVAILABLE redis: ", "");
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "value");
+	expect_found(&r, "value", "fetch");
+	expect_in_memory("plain:a", "value");
+	ck_assert_uint_eq(counters_of("plain:a")->redis_failures, 1);
+	ck_assert_uint_eq(counters_of("other")->redis_failures, 1);
+}
+END_TEST
+
+/* ---- changes under way ---- */
+
+START_TEST(change_under_way_makes_the_flight_start_again)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	change("plain:b");
+	change("plain:a");
+	bring(0, "old");
+	expect_nothing_yet(&r);
+	ck_assert_ptr_null(entry_of("plain:a"));
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "new");
+	expect_found(&r, "new", "fetch");
+	expect_in_memory("plain:a", "new");
+	ck_assert_uint_eq(counters_of("plain:a")->fenced, 1);
+}
+END_TEST
+
+START_TEST(value_written_under_way_is_what_readers_get)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	write_value("plain:a", "written");
+	bring(0, "old");
+	expect_found(&r, "written", "memory");
+	expect_in_memory("plain:a", "written");
+	ck_assert_uint_eq(n_fakes, 1);
+}
+END_TEST
+
+START_TEST(failure_and_absence_of_a_broken_try_are_not_told)
+{
+	struct reader r = {0};
+	begin(&r, "negative:a", READ_GET);
+	change("negative:a");
+	bring_failure(0, "no route");
+	expect_nothing_yet(&r);
+	change("negative:a");
+	bring_nothing(1);
+	expect_nothing_yet(&r);
+	ck_assert_ptr_null(entry_of("negative:a"));
+	bring(2, "value");
+	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
+START_TEST(early_reader_gets_what_was_fetched_after_enough_broken_tries)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	for (unsigned i = 0; i < FLIGHT_TRIES; i++) {
+		expect_nothing_yet(&r);
+		ck_assert_uint_eq(n_fakes, i + 1);
+		change("plain:a");
+		bring(i, i + 1 < FLIGHT_TRIES ? "older" : "last");
+	}
+	expect_found(&r, "last", "fetch");
+	ck_assert_ptr_null(entry_of("plain:a"));
+	ck_assert_uint_eq(n_fakes, FLIGHT_TRIES);
+	ck_assert_uint_eq(counters_of("plain:a")->fenced, FLIGHT_TRIES);
+}
+END_TEST
+
+START_TEST(reader_that_came_after_the_change_never_gets_the_older_value)
+{
+	static const char *const values[] = {"0", "1", "2", "3", "4"};
+	struct reader early = {0}, late[FLIGHT_TRIES + 1] = {0};
+	begin(&early, "plain:a", READ_GET);
+	for (unsigned i = 0; i <= FLIGHT_TRIES; i++) {
+		change("plain:a");
+		begin(&late[i], "plain:a", READ_GET);
+		bring(i, values[i]);
+		expect_nothing_yet(&late[i]);
+	}
+	expect_found(&early, "2", "fetch");
+	expect_found(&late[0], "3", "fetch");   /* it came under the first try: that one does not count */
+	bring(FLIGHT_TRIES + 1, "4");
+	for (unsigned i = 1; i <= FLIGHT_TRIES; i++)
+		expect_found(&late[i], "4", "fetch");
+	expect_in_memory("plain:a", "4");
+}
+END_TEST
+
+/* Own writes: DEL was answered, then the same client reads. */
+START_TEST(read_after_a_change_is_not_joined_to_the_fetch_before_it)
+{
+	struct reader early = {0}, late = {0};
+	begin(&early, "plain:a", READ_GET);
+	change("plain:a");
+	begin(&late, "plain:a", READ_GET);
+	bring(0, "old");
+	expect_nothing_yet(&early);
+	expect_nothing_yet(&late);
+	bring(1, "new");
+	expect_found(&early, "new", "fetch");
+	expect_found(&late, "new", "fetch");
+}
+END_TEST
+
+START_TEST(change_while_a_large_value_is_checked_counts_too)
+{
+	struct reader r = {0};
+	struct value *v = value_new(LARGE);
+	memset(v->data, ' ', LARGE);
+	v->data[0] = '1';
+	begin(&r, "json:a", READ_GET);
+	bring_value(0, v);
+	expect_nothing_yet(&r);                 /* a worker has it */
+	change("json:a");
+	while (n_fakes < 2)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	expect_nothing_yet(&r);
+	ck_assert_ptr_null(entry_of("json:a"));
+	bring(1, "2");
+	expect_found(&r, "2", "fetch");
+	value_unref(v);
+}
+END_TEST
+
+/* ---- refreshing ---- */
+
+START_TEST(refresh_fetches_what_memory_has)
+{
+	struct reader r = {0};
+	write_value("plain:a", "old");
+	begin(&r, "plain:a", READ_REFRESH);
+	ck_assert_uint_eq(n_fakes, 1);
+	expect_in_memory("plain:a", "old");     /* served meanwhile */
+	bring(0, "new");
+	expect_found(&r, "new", "fetch");
+	expect_in_memory("plain:a", "new");
+}
+END_TEST
+
+START_TEST(refresh_that_joins_forces_a_fetch_that_begins_after_it)
+{
+	struct reader get = {0}, refresh = {0};
+	begin(&get, "plain:a", READ_GET);
+	begin(&refresh, "plain:a", READ_REFRESH);
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "old");
+	expect_nothing_yet(&refresh);
+	ck_assert_ptr_null(entry_of("plain:a"));
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "new");
+	expect_found(&get, "new", "fetch");
+	expect_found(&refresh, "new", "fetch");
+	expect_in_memory("plain:a", "new");
+}
+END_TEST
+
+START_TEST(refreshes_that_join_together_share_the_next_fetch)
+{
+	struct reader readers[10] = {0};
+	for (size_t i = 0; i < LEN(readers); i++)
+		begin(&readers[i], "plain:a", READ_REFRESH);
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "first");
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "second");
+	for (size_t i = 1; i < LEN(readers); i++)
+		expect_found(&readers[i], "second", "fetch");
+	ck_assert_uint_eq(n_fakes, 2);
+	ck_assert_uint_eq(readers[0].answers, 1);       /* either would do for the first */
+	done_with(&readers[0]);
+}
+END_TEST
+
+/* ---- what the source says ---- */
+
+START_TEST(failed_fetch_is_an_error_with_its_reason)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	bring_failure(0, "connection refused");
+	expect_failed(&r, "UNAVAILABLE fetch: ", "connection refused");
+	ck_assert_uint_eq(memory_entries(tiers.memory), 0);
+	ck_assert_uint_eq(counters_of("plain:a")->fetch_failures, 1);
+	begin(&r, "plain:a", READ_GET);
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "value");
+	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
+START_TEST(failed_refresh_keeps_the_old_value)
+{
+	struct reader r = {0};
+	write_value("plain:a", "old");
+	begin(&r, "plain:a", READ_REFRESH);
+	bring_failure(0, "timed out");
+	expect_failed(&r, "UNAVAILABLE fetch: ", "timed out");
+	expect_in_memory("plain:a", "old");
+}
+END_TEST
+
+START_TEST(absence_is_remembered_where_the_type_says_so)
+{
+	struct reader r = {0};
+	begin(&r, "negative:a", READ_GET);
+	bring_nothing(0);
+	expect_absent(&r);
+	ck_assert(entry_of("negative:a") && !entry_of("negative:a")->value);
+	begin(&r, "negative:a", READ_GET);
+	expect_absent(&r);
+	ck_assert_uint_eq(n_fakes, 1);
+	begin(&r, "plain:a", READ_GET);
+	bring_nothing(1);
+	expect_absent(&r);
+	ck_assert_ptr_null(entry_of("plain:a"));
+	ck_assert_uint_eq(counters_of("plain:a")->fetch_absent, 1);
+}
+END_TEST
+
+START_TEST(refresh_that_finds_nothing_drops_the_old_value)
+{
+	struct reader r = {0};
+	write_value("plain:a", "old");
+	begin(&r, "plain:a", READ_REFRESH);
+	bring_nothing(0);
+	expect_absent(&r);
+	ck_assert_ptr_null(entry_of("plain:a"));
+}
+END_TEST
+
+/* Brings bytes for a refresh of json:a, which has an old value: an error with part in it, and the old one stays. */
+static void expect_refused(const char *bytes, const char *part)
+{
+	struct reader r = {0};
+	write_value("json:a", "[\"old\"]");
+	begin(&r, "json:a", READ_REFRESH);
+	bring(n_fakes - 1, bytes);
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", part);
+	expect_in_memory("json:a", "[\"old\"]");
+}
+
+START_TEST(empty_result_is_refused_and_the_old_value_kept)
+{
+	static const char *const empty[] = {"", "[]", " [ ] ", "{}", "null", "\"\""};
+	for (size_t i = 0; i < LEN(empty); i++)
+		expect_refused(empty[i], "empty");
+	ck_assert_uint_eq(counters_of("json:a")->refused_empty, LEN(empty));
+	ck_assert_uint_eq(counters_of("json:a")->refused_json, 0);
+}
+END_TEST
+
+START_TEST(result_that_is_not_json_is_refused_and_the_old_value_kept)
+{
+	static const char *const bad[] = {" ", "[1,2", "{\"a\":}", "Traceback (most recent call last)"};
+	for (size_t i = 0; i < LEN(bad); i++)
+		expect_refused(bad[i], "not JSON");
+	ck_assert_uint_eq(counters_of("json:a")->refused_json, LEN(bad));
+	ck_assert_uint_eq(counters_of("json:a")->refused_empty, 0);
+}
+END_TEST
+
+START_TEST(raw_type_takes_whatever_comes)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	bring(0, "");
+	expect_found(&r, "", "fetch");
+	expect_in_memory("plain:a", "");
+}
+END_TEST
+
+START_TEST(large_json_is_checked_before_it_is_answered)
+{
+	struct reader good = {0}, bad = {0};
+	struct value *v = value_new(LARGE);
+	memset(v->data, ' ', LARGE);
+	v->data[0] = '[';
+	begin(&bad, "json:bad", READ_GET);
+	bring_value(0, v);
+	expect_nothing_yet(&bad);
+	run_until_answered(&bad);
+	expect_failed(&bad, "UNAVAILABLE fetch: refused: ", "not JSON");
+	v->data[LARGE - 1] = ']';
+	v->data[1] = '1';
+	begin(&good, "json:good", READ_GET);
+	bring_value(1, v);
+	run_until_answered(&good);
+	ck_assert(good.outcome.status == OUTCOME_FOUND && good.outcome.value == v);
+	ck_assert(v->inspected && v->items == 1);
+	done_with(&good);
+	ck_assert(entry_of("json:good") && !entry_of("json:bad"));
+	value_unref(v);
+}
+END_TEST
+
+START_TEST(value_over_max_value_is_served_and_not_stored)
+{
+	struct reader r = {0};
+	struct value *v = value_new(1025);
+	memset(v->data, 'x', v->len);
+	begin(&r, "small:a", READ_GET);
+	bring_value(0, v);
+	ck_assert(r.outcome.status == OUTCOME_FOUND && r.outcome.value == v);
+	done_with(&r);
+	ck_assert_ptr_null(entry_of("small:a"));
+	ck_assert_uint_eq(counters_of("small:a")->oversize, 1);
+	begin(&r, "small:a", READ_GET);
+	v = value_shrink(v, 1024);
+	bring_value(1, v);
+	done_with(&r);
+	ck_assert_ptr_nonnull(entry_of("small:a"));
+	ck_assert_uint_eq(counters_of("small:a")->oversize, 1);
+	value_unref(v);
+}
+END_TEST
+
+START_TEST(value_over_the_memory_limit_is_served_and_not_stored)
+{
+	struct reader r = {0};
+	struct value *v = value_new(5 << 20);
+	memset(v->data, 'x', v->len);
+	begin(&r, "plain:a", READ_GET);
+	bring_value(0, v);
+	ck_assert(r.outcome.status == OUTCOME_FOUND && r.outcome.value == v);
+	done_with(&r);
+	ck_assert_ptr_null(entry_of("plain:a"));
+	value_unref(v);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+/* Readers of brisk wait for 2 s of fetch, 250 ms of Redis and 1 s of grace. */
+START_TEST(reader_waits_for_its_deadline_and_no_longer)
+{
+	struct reader first = {0}, second = {0}, third = {0}, patient = {0};
+	begin(&patient, "plain:a", READ_GET);
+	begin(&first, "brisk:a", READ_GET);
+	begin(&second, "brisk:a", READ_REFRESH);
+	clock_skew(2000);
+	begin(&third, "brisk:a", READ_GET);
+	clock_skew(1250);
+	run_until_answered(&second);
+	expect_failed(&first, "UNAVAILABLE fetch: ", "deadline");
+	expect_failed(&second, "UNAVAILABLE fetch: ", "deadline");
+	expect_nothing_yet(&third);
+	clock_skew(2000);
+	run_until_answered(&third);
+	expect_failed(&third, "UNAVAILABLE fetch: ", "deadline");
+	expect_nothing_yet(&patient);
+	ck_assert_uint_eq(counters_of("brisk:a")->timeouts, 3);
+	ck_assert_uint_eq(counters_of("plain:a")->timeouts, 0);
+	ck_assert_uint_eq(flights_waiting(flights), 1);
+	bring(0, "value");
+	expect_found(&patient, "value", "fetch");
+	bring(1, "value");
+	ck_assert_uint_eq(flights_count(flights), 0);
+}
+END_TEST
+
+START_TEST(fetch_that_comes_after_the_deadline_is_stored_for_the_next)
+{
+	struct reader r = {0};
+	begin(&r, "brisk:a", READ_GET);
+	clock_skew(4000);
+	run_until_answered(&r);
+	expect_failed(&r, "UNAVAILABLE fetch: ", "deadline");
+	ck_assert_uint_eq(flights_count(flights), 1);
+	bring(0, "value");
+	expect_in_memory("brisk:a", "value");
+}
+END_TEST
+
+/* Nobody waits any more: then a broken try is the last. */
+START_TEST(flight_without_readers_does_not_start_again)
+{
+	struct reader r = {0};
+	begin(&r, "brisk:a", READ_GET);
+	clock_skew(4000);
+	run_until_answered(&r);
+	done_with(&r);
+	change("brisk:a");
+	bring(0, "old");
+	ck_assert_uint_eq(n_fakes, 1);
+	ck_assert_ptr_null(entry_of("brisk:a"));
+}
+END_TEST
+
+START_TEST(one_read_more_than_can_be_under_way_is_refused)
+{
+	struct reader *readers = xcalloc(FLIGHTS_MAX + 2, sizeof(*readers));
+	struct reader *joined = &readers[FLIGHTS_MAX], *refused = joined + 1;
+	char name[32];
+	for (size_t i = 0; i < FLIGHTS_MAX; i++) {
+		snprintf(name, sizeof(name), "plain:%zu", i);
+		begin(&readers[i], name, READ_GET);
+	}
+	ck_assert_uint_eq(flights_count(flights), FLIGHTS_MAX);
+	begin(refused, "plain:more", READ_GET);
+	expect_failed(refused, "UNAVAILABLE fetch: ", "too many");
+	begin(joined, "plain:7", READ_GET);
+	expect_nothing_yet(joined);
+	ck_assert_uint_eq(n_fakes, FLIGHTS_MAX);
+	bring(7, "value");
+	expect_found(joined, "value", "fetch");
+	begin(refused, "plain:more", READ_GET);
+	expect_nothing_yet(refused);
+	for (size_t i = 0; i < n_fakes; i++)
+		if (fakes[i].done)
+			bring(i, "value");
+	for (size_t i = 0; i < FLIGHTS_MAX; i++) {
+		if (readers[i].answers != 1)
+			ck_abort_msg("reader %zu", i);
+		done_with(&readers[i]);
+	}
+	expect_found(refused, "value", "fetch");
+	free(readers);
+}
+END_TEST
+
+/* ---- ending ---- */
+
+START_TEST(closed_flights_land_with_an_error_and_store_nothing)
+{
+	struct reader found = {0}, failed = {0}, broken = {0}, fresh = {0};
+	begin(&found, "plain:a", READ_GET);
+	begin(&failed, "plain:b", READ_GET);
+	begin(&broken, "plain:c", READ_REFRESH);
+	change("plain:c");
+	flights_close(flights);
+	expect_nothing_yet(&found);
+	bring(0, "value");
+	bring_failure(1, "the fetcher is freed");
+	bring(2, "value");
+	expect_failed(&found, "UNAVAILABLE fetch: ", "shutting down");
+	expect_failed(&failed, "UNAVAILABLE fetch: ", "shutting down");
+	expect_failed(&broken, "UNAVAILABLE fetch: ", "shutting down");
+	ck_assert_uint_eq(memory_entries(tiers.memory), 0);
+	begin(&fresh, "plain:d", READ_GET);
+	expect_failed(&fresh, "UNAVAILABLE fetch: ", "shutting down");
+	ck_assert_uint_eq(n_fakes, 3);
+}
+END_TEST
+
+START_TEST(closed_flight_lands_when_its_check_or_redis_is_over)
+{
+	struct reader checked = {0}, asked = {0};
+	struct value *v = value_new(LARGE);
+	memset(v->data, ' ', LARGE);
+	v->data[0] = '1';
+	begin(&checked, "json:a", READ_GET);
+	bring_value(0, v);
+	tiers.redis = redis_new(base, &conf->redis);
+	begin(&asked, "plain:a", READ_GET);
+	flights_close(flights);
+	redis_free(tiers.redis);
+	tiers.redis = NULL;
+	expect_failed(&asked, "UNAVAILABLE fetch: ", "shutting down");
+	workers_free(tiers.cpu);
+	tiers.cpu = NULL;
+	expect_failed(&checked, "UNAVAILABLE fetch: ", "shutting down");
+	ck_assert_uint_eq(v->refs, 1);
+	value_unref(v);
+}
+END_TEST
+
+/* ---- readers that go on reading ---- */
+
+static void read_again(struct reader *r)
+{
+	begin(r->next, "plain:a", READ_GET);
+}
+
+START_TEST(answer_may_read_the_same_key_again)
+{
+	struct reader second = {0}, first = {.then = read_again, .next = &second};
+	begin(&first, "plain:a", READ_GET);
+	bring(0, "value");
+	expect_found(&first, "value", "fetch");
+	expect_found(&second, "value", "memory");
+	change("plain:a");
+	first = (struct reader){.then = read_again, .next = &second};
+	begin(&first, "plain:a", READ_GET);
+	bring_failure(1, "no route");
+	expect_failed(&first, "UNAVAILABLE fetch: ", "no route");
+	expect_nothing_yet(&second);
+	bring(2, "value");
+	expect_found(&second, "value", "fetch");
+}
+END_TEST
+
+START_TEST(peek_that_finds_nothing_may_read_from_its_answer)
+{
+	struct reader get = {0}, peek = {.then = read_again, .next = &get};
+	begin(&peek, "plain:a", READ_PEEK);
+	expect_absent(&peek);
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "value");
+	expect_found(&get, "value", "fetch");
+}
+END_TEST
+
+START_TEST(reader_of_a_broken_try_may_read_again_and_gets_the_newer_value)
+{
+	struct reader second = {0}, first = {.then = read_again, .next = &second};
+	begin(&first, "plain:a", READ_GET);
+	for (unsigned i = 0; i < FLIGHT_TRIES; i++) {
+		change("plain:a");
+		bring(i, "older");
+	}
+	expect_found(&first, "older", "fetch");
+	expect_nothing_yet(&second);
+	bring(FLIGHT_TRIES, "new");
+	expect_found(&second, "new", "fetch");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("flight");
+	TCase *tc = tcase_create("flight");
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, many_readers_share_one_fetch);
+	tcase_add_test(tc, value_in_memory_is_answered_without_a_fetch);
+	tcase_add_test(tc, each_key_has_a_fetch_of_its_own);
+	tcase_add_test(tc, value_of_a_type_without_ttl_has_no_end);
+	tcase_add_test(tc, type_without_fetch_answers_absent_and_remembers_nothing);
+	tcase_add_test(tc, key_of_no_type_without_redis_is_an_error_that_says_so);
+	tcase_add_test(tc, peek_does_not_fetch);
+	tcase_add_test(tc, peek_does_not_wait_for_a_fetch_under_way);
+	tcase_add_test(tc, peek_after_a_change_does_not_wait_for_the_fetch_before_it);
+	tcase_add_test(tc, peek_during_a_refresh_gets_what_the_tiers_have);
+	tcase_add_test(tc, peek_that_waits_for_redis_is_answered_before_the_fetch);
+	tcase_add_test(tc, redis_that_is_down_is_no_end_for_a_declared_key);
+	tcase_add_test(tc, change_under_way_makes_the_flight_start_again);
+	tcase_add_test(tc, value_written_under_way_is_what_readers_get);
+	tcase_add_test(tc, failure_and_absence_of_a_broken_try_are_not_told);
+	tcase_add_test(tc, early_reader_gets_what_was_fetched_after_enough_broken_tries);
+	tcase_add_test(tc, reader_that_came_after_the_change_never_gets_the_older_value);
+	tcase_add_test(tc, read_after_a_change_is_not_joined_to_the_fetch_before_it);
+	tcase_add_test(tc, change_while_a_large_value_is_checked_counts_too);
+	tcase_add_test(tc, refresh_fetches_what_memory_has);
+	tcase_add_test(tc, refresh_that_joins_forces_a_fetch_that_begins_after_it);
+	tcase_add_test(tc, refreshes_that_join_together_share_the_next_fetch);
+	tcase_add_test(tc, failed_fetch_is_an_error_with_its_reason);
+	tcase_add_test(tc, failed_refresh_keeps_the_old_value);
+	tcase_add_test(tc, absence_is_remembered_where_the_type_says_so);
+	tcase_add_test(tc, refresh_that_finds_nothing_drops_the_old_value);
+	tcase_add_test(tc, empty_result_is_refused_and_the_old_value_kept);
+	tcase_add_test(tc, result_that_is_not_json_is_refused_and_the_old_value_kept);
+	tcase_add_test(tc, raw_type_takes_whatever_comes);
+	tcase_add_test(tc, large_json_is_checked_before_it_is_answered);
+	tcase_add_test(tc, value_over_max_value_is_served_and_not_stored);
+	tcase_add_test(tc, value_over_the_memory_limit_is_served_and_not_stored);
+	tcase_add_test(tc, reader_waits_for_its_deadline_and_no_longer);
+	tcase_add_test(tc, fetch_that_comes_after_the_deadline_is_stored_for_the_next);
+	tcase_add_test(tc, flight_without_readers_does_not_start_again);
+	tcase_add_test(tc, one_read_more_than_can_be_under_way_is_refused);
+	tcase_add_test(tc, closed_flights_land_with_an_error_and_store_nothing);
+	tcase_add_test(tc, closed_flight_lands_when_its_check_or_redis_is_over);
+	tcase_add_test(tc, answer_may_read_the_same_key_again);
+	tcase_add_test(tc, peek_that_finds_nothing_may_read_from_its_answer);
+	tcase_add_test(tc, reader_of_a_broken_try_may_read_again_and_gets_the_newer_value);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

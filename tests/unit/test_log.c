@@ -1,0 +1,302 @@
+/* log.c: the bytes of each line, as they leave on descriptor 2. */
+#include "../../daemon/log.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- what is written between begin and end ---- */
+
+static int ends[2], real_stderr;
+static char captured[16384];
+
+static void begin_on(int to)
+{
+	fflush(stderr);
+	real_stderr = dup(STDERR_FILENO);
+	ck_assert_int_eq(dup2(to, STDERR_FILENO), STDERR_FILENO);
+}
+
+static void begin(void)
+{
+	ck_assert_int_eq(pipe2(ends, O_NONBLOCK), 0);
+	begin_on(ends[1]);
+}
+
+/* The text captured; good until the next end. */
+static const char *end(void)
+{
+	dup2(real_stderr, STDERR_FILENO);
+	close(real_stderr);
+	close(ends[1]);
+	ssize_t n = read(ends[0], captured, sizeof(captured) - 1);
+	ck_assert_int_ge(n, 0);
+	captured[n] = '\0';
+	close(ends[0]);
+	return captured;
+}
+
+static void teardown(void)
+{
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+/* ---- lines ---- */
+
+START_TEST(event_is_one_line_with_priority_level_and_fields)
+{
+	begin();
+	log_error("redis_down", "reason=%s after_ms=%d", log_quote("no route"), 12);
+	log_warning("w", "a=%d", 1);
+	log_info("i", "a=%d", 2);
+	ck_assert_str_eq(end(),
+		"<3>level=error event=redis_down reason=\"no route\" after_ms=12\n"
+		"<4>level=warning event=w a=1\n"
+		"<6>level=info event=i a=2\n");
+}
+END_TEST
+
+START_TEST(event_without_fields_has_no_blank_behind_it)
+{
+	begin();
+	log_info("ready", "%s", "");
+	log_info("two words", "%s", "");
+	ck_assert_str_eq(end(), "<6>level=info event=ready\n<6>level=info event=\"two words\"\n");
+}
+END_TEST
+
+START_TEST(lines_above_the_level_are_dropped)
+{
+	for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
+		static const char *const lines[] = {"<3>level=error event=e\n", "<4>level=warning event=e\n",
+			"<6>level=info event=e\n", "<7>level=debug event=e\n"};
+		char expected[200] = "";
+		for (int i = 0; i <= level; i++)
+			strcat(expected, lines[i]);
+		log_set_level((enum log_level)level);
+		begin();
+		log_error("e", "%s", "");
+		log_warning("e", "%s", "");
+		log_info("e", "%s", "");
+		log_debug("e", "%s", "");
+		ck_assert_str_eq(end(), expected);
+		for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++)
+			ck_assert_int_eq(log_enabled((enum log_level)i), i <= level);
+	}
+}
+END_TEST
+
+START_TEST(level_is_info_unless_told)
+{
+	ck_assert(log_enabled(LOG_LEVEL_INFO));
+	ck_assert(!log_enabled(LOG_LEVEL_DEBUG));
+}
+END_TEST
+
+static unsigned evaluated;
+
+static const char *evaluate(void)
+{
+	evaluated++;
+	return "x";
+}
+
+START_TEST(fields_of_a_dropped_debug_line_are_not_computed)
+{
+	begin();
+	log_debug("e", "a=%s", evaluate());
+	ck_assert_str_eq(end(), "");
+	ck_assert_uint_eq(evaluated, 0);
+}
+END_TEST
+
+START_TEST(levels_have_their_names)
+{
+	ck_assert_int_eq(log_level_named("error"), LOG_LEVEL_ERROR);
+	ck_assert_int_eq(log_level_named("warning"), LOG_LEVEL_WARNING);
+	ck_assert_int_eq(log_level_named("info"), LOG_LEVEL_INFO);
+	ck_assert_int_eq(log_level_named("debug"), LOG_LEVEL_DEBUG);
+	ck_assert_int_eq(log_level_named("warn"), -1);
+	ck_assert_int_eq(log_level_named("INFO"), -1);
+	ck_assert_int_eq(log_level_named(""), -1);
+}
+END_TEST
+
+START_TEST(line_too_long_is_cut_and_still_ends)
+{
+	char *text = malloc(10001);
+	memset(text, 'x', 10000);
+	for (size_t len = 1900; len <= 2200; len++) {
+		text[len] = '\0';
+		begin();
+		log_info("e", "a=%s", text);
+		const char *line = end();
+		size_t whole = strlen("<6>level=info event=e a=") + len + 1;
+		ck_assert_uint_le(strlen(line), 2048);
+		ck_assert_uint_ge(strlen(line), whole < 2040 ? whole : 2040);
+		ck_assert_ptr_eq(strchr(line, '\n'), line + strlen(line) - 1);
+		ck_assert_int_eq(strncmp(line, "<6>level=info event=e a=xxx", 27), 0);
+		text[len] = 'x';
+	}
+	text[10000] = '\0';
+	begin();
+	log_info("e", "a=%s", text);
+	ck_assert_uint_le(strlen(end()), 2048);
+	free(text);
+}
+END_TEST
+
+/* A person reads there, not the journal. */
+START_TEST(terminal_gets_no_priority)
+{
+	int far, near;
+	ck_assert_int_eq(openpty(&far, &near, NULL, NULL, NULL), 0);
+	begin_on(near);
+	log_info("ready", "a=%d", 1);
+	dup2(real_stderr, STDERR_FILENO);
+	close(real_stderr);
+	ssize_t n = read(far, captured, sizeof(captured) - 1);
+	ck_assert_int_gt(n, 0);
+	captured[n] = '\0';
+	ck_assert_str_eq(captured, "level=info event=ready a=1\r\n");
+	close(near);
+	close(far);
+}
+END_TEST
+
+START_TEST(log_that_cannot_be_written_harms_nobody)
+{
+	int full = open("/dev/full", O_WRONLY);
+	begin_on(full);
+	log_info("ready", "a=%d", 1);
+	close(STDERR_FILENO);
+	log_info("ready", "a=%d", 2);
+	dup2(real_stderr, STDERR_FILENO);
+	close(real_stderr);
+	close(full);
+}
+END_TEST
+
+/* ---- quoting ---- */
+
+static const struct {
+	const char *text, *quoted;
+} quotes[] = {
+	{"", "\"\""},
+	{"plain", "plain"},
+	{"a-b_c.d:e/f", "a-b_c.d:e/f"},
+	{"two words", "\"two words\""},
+	{"a=b", "\"a=b\""},
+	{"say \"hi\"", "\"say \\\"hi\\\"\""},
+	{"\"", "\"\\\"\""},
+	{"back\\slash", "\"back\\\\slash\""},
+	{"a\nb", "\"a b\""},
+	{"a\r\nb\tc", "\"a  b c\""},
+	{"\xc3\xa4", "\xc3\xa4"},
+	{"\xc3\xa4 \xc3\xb6", "\"\xc3\xa4 \xc3\xb6\""},
+};
+
+START_TEST(text_is_quoted_where_it_must_be)
+{
+	for (size_t i = 0; i < LEN(quotes); i++)
+		ck_assert_str_eq(log_quote(quotes[i].text), quotes[i].quoted);
+}
+END_TEST
+
+/* A terminal would obey an escape sequence. */
+START_TEST(no_control_byte_gets_through)
+{
+	for (int c = 1; c < 256; c++) {
+		char text[] = {'a', (char)c, 'b', '\0'};
+		for (const char *q = log_quote(text); *q; q++)
+			ck_assert_msg((unsigned char)*q >= ' ' && *q != 0x7f, "byte %#x gets through", c);
+	}
+}
+END_TEST
+
+START_TEST(long_text_is_cut_and_still_quoted)
+{
+	char text[1000];
+	for (size_t len = 150; len < 300; len++) {
+		memset(text, 'x', len);
+		text[len] = '\0';
+		const char *q = log_quote(text);
+		size_t expected = len < 200 ? len : 200;
+		ck_assert_uint_le(strlen(q), 203);
+		ck_assert_uint_ge(strlen(q), expected);
+		ck_assert_int_eq(q[0], len < 200 ? 'x' : '"');
+		ck_assert_int_eq(q[strlen(q) - 1], len < 200 ? 'x' : '"');
+		ck_assert(strspn(q + 1, "x") >= expected - 2);
+	}
+}
+END_TEST
+
+/* At each place, so that it is cut in the middle of an escape too. */
+START_TEST(long_text_of_quotes_stays_well_formed)
+{
+	char text[1000];
+	for (size_t plain = 0; plain < 210; plain++) {
+		memset(text, '"', sizeof(text) - 1);
+		memset(text, 'x', plain);
+		text[sizeof(text) - 1] = '\0';
+		const char *q = log_quote(text), *p = q + 1;
+		ck_assert_uint_le(strlen(q), 203);
+		ck_assert_int_eq(*q, '"');
+		while (*p && *p != '"')
+			p += *p == '\\' ? 2 : 1;
+		ck_assert_msg(p[0] == '"' && p[1] == '\0', "%s", q);
+	}
+}
+END_TEST
+
+START_TEST(quoted_text_lives_until_the_fourth_call_after_it)
+{
+	const char *a = log_quote("a"), *b = log_quote("b"), *c = log_quote("c"), *d = log_quote("d");
+	ck_assert_str_eq(a, "a");
+	ck_assert_str_eq(b, "b");
+	ck_assert_str_eq(c, "c");
+	ck_assert_str_eq(d, "d");
+}
+END_TEST
+
+START_TEST(line_takes_three_quoted_fields)
+{
+	begin();
+	log_info("e", "a=%s b=%s c=%s", log_quote("1 2"), log_quote("3 4"), log_quote("5 6"));
+	ck_assert_str_eq(end(), "<6>level=info event=e a=\"1 2\" b=\"3 4\" c=\"5 6\"\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("log");
+	TCase *tc = tcase_create("log");
+	tcase_add_checked_fixture(tc, NULL, teardown);
+	tcase_add_test(tc, level_is_info_unless_told);
+	tcase_add_test(tc, event_is_one_line_with_priority_level_and_fields);
+	tcase_add_test(tc, event_without_fields_has_no_blank_behind_it);
+	tcase_add_test(tc, lines_above_the_level_are_dropped);
+	tcase_add_test(tc, fields_of_a_dropped_debug_line_are_not_computed);
+	tcase_add_test(tc, levels_have_their_names);
+	tcase_add_test(tc, line_too_long_is_cut_and_still_ends);
+	tcase_add_test(tc, terminal_gets_no_priority);
+	tcase_add_test(tc, log_that_cannot_be_written_harms_nobody);
+	tcase_add_test(tc, text_is_quoted_where_it_must_be);
+	tcase_add_test(tc, no_control_byte_gets_through);
+	tcase_add_test(tc, long_text_is_cut_and_still_quoted);
+	tcase_add_test(tc, long_text_of_quotes_stays_well_formed);
+	tcase_add_test(tc, quoted_text_lives_until_the_fourth_call_after_it);
+	tcase_add_test(tc, line_takes_three_quoted_fields);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

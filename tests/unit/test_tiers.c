@@ -1,0 +1,368 @@
+/* tiers.c: whose a key is, how long a value lives where, and the table of counters.
+ * Redis, where it is a tier, is a real link to a socket that is not there: down. */
+#include "../../daemon/tiers.h"
+
+#include <check.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../daemon/clock.h"
+#include "../../daemon/log.h"
+#include "../../daemon/redis.h"
+#include "../../daemon/value.h"
+
+static const char text[] =
+	"listen: {path: /s}\n"
+	"memory: {limit: 1M}\n"
+	"redis: {url: 'unix:///nonexistent/redis.sock'}\n"
+	"types:\n"
+	"  plain: {key: 'plain:{name}', ttl: 100s}\n"
+	"  brief: {key: 'brief:{name}', ttl: 100s, memory_ttl: 10s}\n"
+	"  local: {key: 'local:{name}', ttl: 100s, memory_ttl: 10s, tiers: [memory]}\n"
+	"  remote: {key: 'remote:{name}', ttl: 100s, tiers: [redis], negative_ttl: 5s}\n"
+	"  endless: {key: 'endless:{name}', ttl: none, jitter: 50%}\n"
+	"  shaky: {key: 'shaky:{name}', ttl: 1000s, jitter: 20%}\n"
+	"  negative: {key: 'negative:{name}', ttl: 100s, negative_ttl: 5s}\n"
+	"  exact: {key: 'plain:exact', ttl: 1s}\n";
+
+static struct event_base *base;
+static struct conf *conf;
+static struct memory *memory;
+static struct tiers tiers;
+
+static struct conf *load(void)
+{
+	struct conf_errors errors = {0};
+	char file[64];
+	int fd = memfd_create("conf", 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+	struct conf *loaded = conf_load(file, &errors);
+	ck_assert_msg(loaded, "%s", errors.n ? errors.lines[0] : "");
+	conf_errors_free(&errors);
+	close(fd);
+	return loaded;
+}
+
+static void setup(void)
+{
+	static const uint64_t no_bounds[16];
+	log_set_level(LOG_LEVEL_ERROR);
+	clock_update();
+	base = event_base_new();
+	conf = load();
+	memory = memory_new(conf->memory_limit, no_bounds, conf->n_types + 1);
+	tiers_init(&tiers, conf, memory);
+	tiers.redis = redis_new(base, &conf->redis);
+}
+
+static void teardown(void)
+{
+	redis_free(tiers.redis);
+	tiers_fini(&tiers);
+	memory_free(memory);
+	conf_free(conf);
+	event_base_free(base);
+}
+
+static struct key key_named(const char *name)
+{
+	return key_of(name, strlen(name));
+}
+
+static const struct conf_type *type_of(const char *name)
+{
+	struct key key = key_named(name);
+	return tiers_type(&tiers, &key);
+}
+
+static const struct memory_entry *entry_of(const char *name)
+{
+	struct key key = key_named(name);
+	return memory_get(memory, &key, clock_ms());
+}
+
+static int remember(const char *name, int64_t ttl_ms)
+{
+	struct key key = key_named(name);
+	struct value *v = value_copy("v", 1);
+	int result = tiers_remember(&tiers, type_of(name), &key, v, ttl_ms, SOURCE_FETCH);
+	value_unref(v);
+	return result;
+}
+
+static void remember_absent(const char *name)
+{
+	struct key key = key_named(name);
+	tiers_remember_absent(&tiers, type_of(name), &key);
+}
+
+/* ---- types ---- */
+
+START_TEST(key_belongs_to_the_type_that_declares_it)
+{
+	ck_assert_str_eq(type_of("plain:x")->name, "plain");
+	ck_assert_str_eq(type_of("plain:exact")->name, "exact");
+	ck_assert(tiers_is_declared(&tiers, type_of("plain:x")));
+}
+END_TEST
+
+START_TEST(key_of_no_type_is_in_redis_only)
+{
+	static const char *const names[] = {"other", "plain:", "plain", "xplain:a"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const struct conf_type *type = type_of(names[i]);
+		ck_assert(!tiers_is_declared(&tiers, type));
+		ck_assert(type->in_redis && !type->in_memory);
+		ck_assert_int_eq(type->fetch.kind, CONF_FETCH_NONE);
+		ck_assert_uint_eq(type->max_value, conf->max_request);
+		ck_assert_int_eq(tiers_ttl_ms(type), 0);
+		ck_assert_int_eq(remember(names[i], 1000), -1);
+		remember_absent(names[i]);
+	}
+	ck_assert_uint_eq(memory_entries(memory), 0);
+}
+END_TEST
+
+START_TEST(each_type_counts_for_itself)
+{
+	for (size_t i = 0; i < conf->n_types; i++)
+		tiers_count(&tiers, &conf->types[i])->sets = i + 1;
+	tiers_count(&tiers, type_of("other"))->sets = 100;
+	for (size_t i = 0; i < conf->n_types; i++)
+		ck_assert_uint_eq(tiers_count(&tiers, &conf->types[i])->sets, i + 1);
+	ck_assert_uint_eq(tiers_count(&tiers, type_of("other"))->sets, 100);
+}
+END_TEST
+
+START_TEST(redis_is_a_tier_where_declared_and_not_off)
+{
+	ck_assert(tiers_has_redis(&tiers, type_of("plain:x")));
+	ck_assert(tiers_has_redis(&tiers, type_of("other")));
+	ck_assert(!tiers_has_redis(&tiers, type_of("local:x")));
+	ck_assert(!tiers_reaches_redis(&tiers, type_of("plain:x")));    /* it is down */
+	struct redis *redis = tiers.redis;
+	tiers.redis = NULL;
+	ck_assert(!tiers_has_redis(&tiers, type_of("plain:x")));
+	ck_assert(!tiers_reaches_redis(&tiers, type_of("plain:x")));
+	tiers.redis = redis;
+}
+END_TEST
+
+/* ---- lifetimes ---- */
+
+START_TEST(ttl_without_jitter_is_the_types)
+{
+	for (int i = 0; i < 1000; i++)
+		if (tiers_ttl_ms(type_of("plain:x")) != 100000)
+			ck_abort_msg("it varies");
+}
+END_TEST
+
+START_TEST(type_without_ttl_has_none_whatever_the_jitter)
+{
+	for (int i = 0; i < 1000; i++)
+		if (tiers_ttl_ms(type_of("endless:x")) != 0)
+			ck_abort_msg("it has one");
+}
+END_TEST
+
+/* Of 10,000 even draws from 200,000 values about 9,750 differ, and each hundredth part of the range is met. */
+START_TEST(jitter_shortens_by_up_to_its_part_and_evenly)
+{
+	enum { DRAWS = 10000, PARTS = 100 };
+	unsigned met[PARTS] = {0};
+	int64_t last = 0;
+	unsigned repeats = 0;
+	for (int i = 0; i < DRAWS; i++) {
+		int64_t ttl_ms = tiers_ttl_ms(type_of("shaky:x"));
+		if (ttl_ms <= 800000 || ttl_ms > 1000000)
+			ck_abort_msg("%lld ms", (long long)ttl_ms);
+		met[(1000000 - ttl_ms) * PARTS / 200000]++;
+		repeats += ttl_ms == last;
+		last = ttl_ms;
+	}
+	ck_assert_uint_lt(repeats, 10);
+	for (size_t i = 0; i < PARTS; i++)
+		ck_assert_msg(met[i] > 40 && met[i] < 180, "part %zu was met %u times", i, met[i]);
+}
+END_TEST
+
+/* 0 would mean: no end. */
+START_TEST(jitter_leaves_something_of_the_shortest_ttl)
+{
+	struct conf_type shortest = {.ttl_ms = 1, .jitter = 0.5};
+	for (int i = 0; i < 10000; i++)
+		if (tiers_ttl_ms(&shortest) != 1)
+			ck_abort_msg("%lld ms", (long long)tiers_ttl_ms(&shortest));
+}
+END_TEST
+
+START_TEST(value_is_remembered_for_its_ttl)
+{
+	ck_assert_int_eq(remember("plain:a", 90000), 0);
+	const struct memory_entry *e = entry_of("plain:a");
+	ck_assert_ptr_nonnull(e);
+	ck_assert_int_eq(e->stored_ms, clock_ms());
+	ck_assert_int_eq(e->expires_ms, clock_ms() + 90000);
+	ck_assert_int_eq(e->source, SOURCE_FETCH);
+	ck_assert_uint_eq(e->type, type_of("plain:a")->index);
+	ck_assert_uint_eq(e->value->refs, 1);
+	clock_skew(50000);
+	ck_assert_ptr_nonnull(entry_of("plain:a"));
+	clock_skew(40000);
+	ck_assert_ptr_null(entry_of("plain:a"));
+}
+END_TEST
+
+START_TEST(value_without_ttl_is_remembered_without_end)
+{
+	ck_assert_int_eq(remember("endless:a", 0), 0);
+	ck_assert_int_eq(entry_of("endless:a")->expires_ms, 0);
+	ck_assert_int_eq(entry_of("endless:a")->until_ms, 0);
+	clock_skew((int64_t)1 << 40);
+	ck_assert_ptr_nonnull(entry_of("endless:a"));
+}
+END_TEST
+
+START_TEST(memory_ttl_ends_what_redis_has_too)
+{
+	ck_assert_int_eq(remember("brief:a", 100000), 0);
+	ck_assert_int_eq(entry_of("brief:a")->until_ms, clock_ms() + 10000);
+	ck_assert_int_eq(entry_of("brief:a")->expires_ms, clock_ms() + 100000);
+	clock_skew(10000);
+	ck_assert_ptr_null(entry_of("brief:a"));
+}
+END_TEST
+
+/* Nobody else has it: it lives its whole life here. */
+START_TEST(memory_ttl_is_no_end_where_redis_is_no_tier)
+{
+	ck_assert_int_eq(remember("local:a", 100000), 0);
+	ck_assert_int_eq(entry_of("local:a")->until_ms, 0);
+	struct redis *redis = tiers.redis;
+	tiers.redis = NULL;
+	ck_assert_int_eq(remember("brief:a", 100000), 0);
+	tiers.redis = redis;
+	ck_assert_int_eq(entry_of("brief:a")->until_ms, 0);
+	clock_skew(50000);
+	ck_assert(entry_of("local:a") && entry_of("brief:a"));
+}
+END_TEST
+
+START_TEST(nothing_is_remembered_where_memory_is_no_tier)
+{
+	ck_assert_int_eq(remember("remote:a", 1000), -1);
+	remember_absent("remote:a");
+	ck_assert_uint_eq(memory_entries(memory), 0);
+}
+END_TEST
+
+START_TEST(value_that_does_not_fit_leaves_nothing)
+{
+	struct key key = key_named("plain:a");
+	struct value *v = value_new(2 << 20);
+	ck_assert_int_eq(remember("plain:a", 1000), 0);
+	ck_assert_int_eq(tiers_remember(&tiers, type_of("plain:a"), &key, v, 1000, SOURCE_FETCH), -1);
+	ck_assert_uint_eq(memory_entries(memory), 0);
+	value_unref(v);
+}
+END_TEST
+
+START_TEST(absence_is_remembered_for_negative_ttl)
+{
+	remember_absent("negative:a");
+	const struct memory_entry *e = entry_of("negative:a");
+	ck_assert(e && !e->value);
+	ck_assert_int_eq(e->expires_ms, clock_ms() + 5000);
+	clock_skew(5000);
+	ck_assert_ptr_null(entry_of("negative:a"));
+	remember_absent("plain:a");             /* a type that has none */
+	ck_assert_ptr_null(entry_of("plain:a"));
+}
+END_TEST
+
+/* ---- changes ---- */
+
+START_TEST(forgotten_key_is_gone_and_its_fences_are_broken)
+{
+	struct key a = key_named("plain:a"), b = key_named("plain:b");
+	struct fence on_a, on_b;
+	remember("plain:a", 1000);
+	remember("plain:b", 1000);
+	fence_set(&tiers.fences, &on_a, &a);
+	fence_set(&tiers.fences, &on_b, &b);
+	ck_assert(tiers_forget(&tiers, &a));
+	ck_assert(!tiers_forget(&tiers, &a));
+	ck_assert(!entry_of("plain:a") && entry_of("plain:b"));
+	ck_assert(!fence_lift(&tiers.fences, &on_a));
+	ck_assert(fence_lift(&tiers.fences, &on_b));
+}
+END_TEST
+
+START_TEST(forgetting_what_is_absent_or_past_says_that_nothing_was_there)
+{
+	struct key absent = key_named("negative:a"), past = key_named("plain:a");
+	remember_absent("negative:a");
+	remember("plain:a", 1000);
+	clock_skew(1000);
+	ck_assert(!tiers_forget(&tiers, &absent));
+	ck_assert(!tiers_forget(&tiers, &past));
+	ck_assert_uint_eq(memory_entries(memory), 0);
+}
+END_TEST
+
+/* ---- counters ---- */
+
+START_TEST(table_has_every_counter_once)
+{
+	bool seen[sizeof(struct type_counters) / sizeof(uint64_t)] = {false};
+	ck_assert_uint_eq(tiers_n_counters, sizeof(seen) / sizeof(seen[0]));
+	for (size_t i = 0; i < tiers_n_counters; i++) {
+		const struct counter *c = &tiers_counters[i];
+		ck_assert_uint_eq(c->offset % sizeof(uint64_t), 0);
+		ck_assert_uint_lt(c->offset, sizeof(struct type_counters));
+		ck_assert_msg(!seen[c->offset / sizeof(uint64_t)], "%s is told twice", c->name);
+		seen[c->offset / sizeof(uint64_t)] = true;
+		ck_assert_msg(c->name[0] && c->name[strspn(c->name, "abcdefghijklmnopqrstuvwxyz_")] == '\0', "%s", c->name);
+		ck_assert_msg(c->help && strlen(c->help) > 10, "%s has no help", c->name);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_str_ne(c->name, tiers_counters[j].name);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("tiers");
+	TCase *tc = tcase_create("tiers");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, key_belongs_to_the_type_that_declares_it);
+	tcase_add_test(tc, key_of_no_type_is_in_redis_only);
+	tcase_add_test(tc, each_type_counts_for_itself);
+	tcase_add_test(tc, redis_is_a_tier_where_declared_and_not_off);
+	tcase_add_test(tc, ttl_without_jitter_is_the_types);
+	tcase_add_test(tc, type_without_ttl_has_none_whatever_the_jitter);
+	tcase_add_test(tc, jitter_shortens_by_up_to_its_part_and_evenly);
+	tcase_add_test(tc, jitter_leaves_something_of_the_shortest_ttl);
+	tcase_add_test(tc, value_is_remembered_for_its_ttl);
+	tcase_add_test(tc, value_without_ttl_is_remembered_without_end);
+	tcase_add_test(tc, memory_ttl_ends_what_redis_has_too);
+	tcase_add_test(tc, memory_ttl_is_no_end_where_redis_is_no_tier);
+	tcase_add_test(tc, nothing_is_remembered_where_memory_is_no_tier);
+	tcase_add_test(tc, value_that_does_not_fit_leaves_nothing);
+	tcase_add_test(tc, absence_is_remembered_for_negative_ttl);
+	tcase_add_test(tc, forgotten_key_is_gone_and_its_fences_are_broken);
+	tcase_add_test(tc, forgetting_what_is_absent_or_past_says_that_nothing_was_there);
+	tcase_add_test(tc, table_has_every_counter_once);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
