@@ -52,7 +52,7 @@ struct exec {
 	struct event_base *base;
 	struct workers *spawner;        /* one thread: to execute may mean to wait for a disk */
 	struct fetch_calls *calls;
-	LIST_HEAD(, hook) hooks;
+	LIST_HEAD(hook_list, hook) hooks;
 };
 
 /* ---- the command line ---- */

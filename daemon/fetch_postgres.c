@@ -54,7 +54,7 @@ struct postgres {
 	struct fetch_calls *calls;
 	struct pg_target *target;       /* NULL: the URL is not one */
 	bool looking_up;
-	TAILQ_HEAD(, query) ready;
+	TAILQ_HEAD(query_list, query) ready;
 	unsigned n_ready;
 	unsigned failures;              /* connects that failed, in a row */
 	struct event *backoff;          /* pending: no connects */

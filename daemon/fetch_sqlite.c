@@ -27,7 +27,7 @@ struct job {
 struct sqlite {
 	struct fetch_calls *calls;
 	struct workers *workers;
-	SLIST_HEAD(, job) free;
+	SLIST_HEAD(job_list, job) free;
 	unsigned n_jobs;
 	struct job jobs[];
 };

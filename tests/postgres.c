@@ -1,5 +1,9 @@
 /* A PostgreSQL server for tests; see postgres.h. struct postgres lies in memory that
- * forked processes share: a test of Check runs in a child of who started the server. */
+ * forked processes share: a test of Check runs in a child of who started the server.
+ *
+ * However the tests end, a process of ours, the keeper, ends the server and removes
+ * the folder: it reads from a pipe that all of them hold open for writing, and none of
+ * the programs they execute. */
 #include "postgres.h"
 
 #include <errno.h>
@@ -17,7 +21,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,7 +33,8 @@ struct postgres {
 	char dir[96];                   /* the cluster is in its folder data */
 	char bin[96];                   /* where the programs are */
 	char url[192];
-	pid_t owner;                    /* who called postgres_start */
+	pid_t keeper;
+	int tests_fd;                   /* the pipe's end that the tests hold */
 	pid_t server;                   /* 0: not running */
 	bool frozen;
 };
@@ -77,10 +81,7 @@ static pid_t run(const struct postgres *pg, const char *const argv[])
 		die("fork: %s", strerror(errno));
 	if (pid > 0)
 		return pid;
-	bool is_owner = getppid() == pg->owner;
 	become_postgres(pg);
-	if (is_owner)
-		prctl(PR_SET_PDEATHSIG, SIGQUIT);
 	execv(path, (char *const *)argv);
 	_exit(127);
 }
@@ -108,6 +109,67 @@ static void signal_children(pid_t parent, int number)
 		kill(child, number);
 	if (f)
 		fclose(f);
+}
+
+void postgres_freeze(struct postgres *pg)
+{
+	kill(pg->server, SIGSTOP);      /* first, so that no more sessions begin */
+	signal_children(pg->server, SIGSTOP);
+	pg->frozen = true;
+}
+
+void postgres_thaw(struct postgres *pg)
+{
+	if (!pg->frozen)
+		return;
+	signal_children(pg->server, SIGCONT);
+	kill(pg->server, SIGCONT);
+	pg->frozen = false;
+}
+
+static void stop(struct postgres *pg, int number)
+{
+	postgres_thaw(pg);
+	if (pg->server) {
+		kill(pg->server, number);
+		wait_for_end(pg->server);
+	}
+	pg->server = 0;
+}
+
+/* ---- the keeper ---- */
+
+static int on_entry_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static void keep(struct postgres *pg, int fd)
+{
+	char ignored;
+	setsid();                       /* whatever kills the tests does not mean us */
+	while (read(fd, &ignored, 1) < 0 && errno == EINTR)
+		;
+	stop(pg, SIGQUIT);
+	(void)nftw(pg->dir, on_entry_remove, 16, FTW_DEPTH | FTW_PHYS); /* what stays is in a temporary folder */
+	_exit(EXIT_SUCCESS);
+}
+
+static void start_keeper(struct postgres *pg)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		die("pipe: %s", strerror(errno));
+	pg->tests_fd = fds[1];
+	pg->keeper = fork();
+	if (pg->keeper < 0)
+		die("fork: %s", strerror(errno));
+	if (pg->keeper == 0) {
+		close(fds[1]);
+		keep(pg, fds[0]);
+	}
+	close(fds[0]);
 }
 
 /* ---- the cluster ---- */
@@ -181,44 +243,18 @@ struct postgres *postgres_start(void)
 	struct postgres *pg = mmap(NULL, sizeof(*pg), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (pg == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
-	pg->owner = getpid();
 	find_programs(pg);
 	make_folder(pg);
+	start_keeper(pg);
 	snprintf(pg->url, sizeof(pg->url), "postgresql://catcached@/postgres?host=%s", pg->dir);
 	make_cluster(pg);
 	postgres_start_again(pg);
 	return pg;
 }
 
-static void stop(struct postgres *pg, int number)
-{
-	postgres_thaw(pg);
-	if (pg->server) {
-		kill(pg->server, number);
-		wait_for_end(pg->server);
-	}
-	pg->server = 0;
-}
-
 void postgres_stop_fast(struct postgres *pg)
 {
 	stop(pg, SIGINT);
-}
-
-void postgres_freeze(struct postgres *pg)
-{
-	kill(pg->server, SIGSTOP);      /* first, so that no more sessions begin */
-	signal_children(pg->server, SIGSTOP);
-	pg->frozen = true;
-}
-
-void postgres_thaw(struct postgres *pg)
-{
-	if (!pg->frozen)
-		return;
-	signal_children(pg->server, SIGCONT);
-	kill(pg->server, SIGCONT);
-	pg->frozen = false;
 }
 
 void postgres_restore(struct postgres *pg)
@@ -228,18 +264,12 @@ void postgres_restore(struct postgres *pg)
 		postgres_start_again(pg);
 }
 
-static int on_entry_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st, (void)flag, (void)ftw;
-	return remove(path);
-}
-
 void postgres_free(struct postgres *pg)
 {
 	if (!pg)
 		return;
-	stop(pg, SIGQUIT);
-	(void)nftw(pg->dir, on_entry_remove, 16, FTW_DEPTH | FTW_PHYS); /* what stays is in a temporary folder */
+	close(pg->tests_fd);
+	waitpid(pg->keeper, NULL, 0);
 	munmap(pg, sizeof(*pg));
 }
 

@@ -9,7 +9,8 @@
 
 struct postgres;
 
-/* Makes a cluster (1-2 s) and starts its server, which dies with this process. */
+/* Makes a cluster (1-2 s) and starts its server. When this process and those it has
+ * forked are gone, however they went, so are the server and the folder. */
 struct postgres *postgres_start(void);
 
 /* A URL of its database, for libpq. Lives until postgres_free. */
@@ -32,7 +33,7 @@ void postgres_thaw(struct postgres *pg);
 /* The state after postgres_start, whatever a test that failed has left. */
 void postgres_restore(struct postgres *pg);
 
-/* Ends the server and removes the folder. NULL is allowed. */
+/* Ends the server and removes the folder; for who called postgres_start. NULL is allowed. */
 void postgres_free(struct postgres *pg);
 
 #endif

@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <event2/event.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -31,6 +32,16 @@ int64_t rig_now_ms(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+unsigned rig_descriptors(void)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 3;                   /* . and .. and the folder itself */
 }
 
 void rig_init(struct rig *rig)

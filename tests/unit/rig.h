@@ -75,6 +75,9 @@ void expect_took(const struct answer *answer, int64_t ms);
 
 void answer_fini(struct answer *answer);
 
+/* How many descriptors this process has open. */
+unsigned rig_descriptors(void);
+
 int64_t rig_now_ms(void);
 
 #endif

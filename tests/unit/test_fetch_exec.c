@@ -1,6 +1,5 @@
 /* The exec driver with real programs: shell scripts in a temporary folder. */
 #include <check.h>
-#include <dirent.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -392,21 +391,11 @@ END_TEST
 
 /* ---- the end ---- */
 
-static unsigned count_descriptors(void)
-{
-	unsigned n = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 START_TEST(no_descriptor_and_no_process_is_left_behind)
 {
 	struct answer a;
 	expect_script_found("exit 0", "");
-	unsigned before = count_descriptors();
+	unsigned before = rig_descriptors();
 	for (int i = 0; i < 20; i++) {
 		expect_script_found("echo a", "a\n");
 		expect_script_failed("exit 2", "exit status 2");
@@ -414,9 +403,9 @@ START_TEST(no_descriptor_and_no_process_is_left_behind)
 		rig_wait(&rig, &a);
 	}
 	/* The last one killed may still be on its way out. */
-	for (int64_t end_ms = rig_now_ms() + 5000; count_descriptors() > before && rig_now_ms() < end_ms; )
+	for (int64_t end_ms = rig_now_ms() + 5000; rig_descriptors() > before && rig_now_ms() < end_ms; )
 		rig_run_for(&rig, 5);
-	ck_assert_uint_eq(count_descriptors(), before);
+	ck_assert_uint_eq(rig_descriptors(), before);
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 }
 END_TEST

@@ -395,16 +395,22 @@ START_TEST(server_that_is_away_is_not_asked_in_a_hot_loop)
 }
 END_TEST
 
-START_TEST(server_that_was_restarted_costs_no_fetch)
+static void make_all_connections(void)
 {
 	struct answer a[CONNECTIONS];
 	for (int i = 0; i < CONNECTIONS; i++)
-		rig_sql(&rig, &a[i], "SELECT pg_sleep(0.1)::text", CONF_VALUE, "", 10000);
+		rig_sql(&rig, &a[i], "SELECT pg_sleep(0.3)::text", CONF_VALUE, "", 10000);
 	for (int i = 0; i < CONNECTIONS; i++) {
 		rig_wait(&rig, &a[i]);
 		answer_fini(&a[i]);
 	}
 	ck_assert_int_eq(postgres_integer(pg, SESSIONS), CONNECTIONS);
+}
+
+START_TEST(server_that_was_restarted_costs_no_fetch)
+{
+	struct answer a[CONNECTIONS];
+	make_all_connections();
 	/* The loop does not run meanwhile, so it sends to connections that are dead. */
 	postgres_stop_fast(pg);
 	postgres_start_again(pg);
@@ -418,11 +424,14 @@ START_TEST(server_that_was_restarted_costs_no_fetch)
 }
 END_TEST
 
-START_TEST(idle_connections_that_die_are_noticed)
+START_TEST(idle_connections_that_die_are_noticed_and_closed)
 {
+	unsigned before = rig_descriptors();
 	expect_value(&rig, "SELECT 1", CONF_VALUE, "", "1");
 	postgres_sql(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'catcached'");
 	expect_number(SESSIONS, 0);
+	rig_run_for(&rig, 50);
+	ck_assert_uint_eq(rig_descriptors(), before);
 	expect_value(&rig, "SELECT 1", CONF_VALUE, "", "1");
 }
 END_TEST
@@ -442,7 +451,7 @@ END_TEST
 START_TEST(frozen_server_fails_at_the_timeout_and_is_used_again_when_it_is_back)
 {
 	struct answer a[6];
-	expect_value(&rig, "SELECT 1", CONF_VALUE, "", "1");
+	make_all_connections();
 	postgres_freeze(pg);
 	for (int i = 0; i < 6; i++)
 		rig_sql(&rig, &a[i], "SELECT 1", CONF_VALUE, "", 400);
@@ -614,7 +623,7 @@ int main(void)
 	tcase_add_test(tc, refused_connection_fails_at_once_and_says_why);
 	tcase_add_test(tc, server_that_is_away_is_not_asked_in_a_hot_loop);
 	tcase_add_test(tc, server_that_was_restarted_costs_no_fetch);
-	tcase_add_test(tc, idle_connections_that_die_are_noticed);
+	tcase_add_test(tc, idle_connections_that_die_are_noticed_and_closed);
 	tcase_add_test(tc, query_cut_off_by_the_end_of_the_server_fails_and_says_so);
 	tcase_add_test(tc, frozen_server_fails_at_the_timeout_and_is_used_again_when_it_is_back);
 	tcase_add_test(tc, frozen_server_is_given_up_while_connecting_and_the_orders_fail);
