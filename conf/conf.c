@@ -3,7 +3,7 @@
  *
  *   yaml.c   text to tree: syntax, variables, keys given twice
  *   read_*   tree to struct conf, by the rows of schema.c
- *   check_*  what no row can say: how keys agree, and defaults that follow other keys
+ *   rules.c  what no row can say: how keys agree, and defaults that follow other keys
  *
  * A node that was rejected is bad: from then on its key counts as not given, so
  * that one mistake is one error. */
@@ -15,6 +15,7 @@
 
 #include "../proto/buf.h"
 #include "kind.h"
+#include "rules.h"
 #include "schema.h"
 #include "yaml.h"
 
@@ -23,7 +24,6 @@
 
 struct loader {
 	struct conf *conf;
-	struct yaml_node *root;         /* of the file */
 	struct yaml_problems problems;
 };
 
@@ -182,166 +182,13 @@ static void read_row(struct loader *l, const struct schema_row *row, struct yaml
 	case KIND_TIERS:
 		read_tiers(l, row, node, base);
 		break;
+	case KIND_INVALIDATES:
+		if (node->kind != NODE_SEQUENCE)
+			kind_reject(row, node, &l->problems);
+		break;                  /* rules.c reads it when all types are known */
 	default:
 		kind_read(row, node, base, &l->problems);
 	}
-}
-
-/* Checking. */
-
-/* The value of key under mapping, or NULL when it is not there or bad. */
-static struct yaml_node *given(const struct yaml_node *mapping, const char *key)
-{
-	struct yaml_node *node = yaml_tree_get(mapping, key);
-	return node && !node->bad ? node : NULL;
-}
-
-/* Whether key under mapping is there and bad: what its value would be is not known. */
-static bool is_bad(const struct yaml_node *mapping, const char *key)
-{
-	const struct yaml_node *node = yaml_tree_get(mapping, key);
-	return node && node->bad;
-}
-
-/* The node that t was read from. */
-static struct yaml_node *node_of(const struct loader *l, const struct conf_type *t)
-{
-	struct yaml_node *node = yaml_tree_get(l->root, "types")->first;
-	for (unsigned i = 0; i < t->index; i++)
-		node = node->next;
-	return node;
-}
-
-static void check_key(struct loader *l, struct conf_type *t, const struct yaml_node *type)
-{
-	struct yaml_node *key = given(type, "key");
-	const struct conf_type *other = l->conf->types;
-	while (key && other < t && !(other->key && strcmp(other->key, t->key) == 0))
-		other++;
-	if (key && other < t) {
-		char *name = yaml_quote(other->name);
-		yaml_node_reject(key, &l->problems, "key: the same as that of type %s on line %u",
-			name, yaml_tree_get(node_of(l, other), "key")->at.line);
-		free(name);
-	}
-	struct yaml_node *hash_names = given(type, "hash_names");
-	if (hash_names && t->hash_names && t->exact)
-		yaml_node_reject(hash_names, &l->problems, "hash_names: the key has no {name} to hash");
-}
-
-/* Sets the defaults that follow other keys, and compares with them. */
-static void check_limits(struct loader *l, struct conf_type *t, const struct yaml_node *type)
-{
-	struct yaml_node *memory_ttl = given(type, "memory_ttl");
-	if (!memory_ttl)
-		t->memory_ttl_ms = t->ttl_ms;
-	else if (t->ttl_ms && (!t->memory_ttl_ms || t->memory_ttl_ms > t->ttl_ms))
-		yaml_node_reject(memory_ttl, &l->problems, "memory_ttl: %s is longer than ttl", memory_ttl->text);
-	if (!given(type, "max_value"))
-		t->max_value = l->conf->max_request;
-	if (!given(yaml_tree_get(type, "fetch"), "timeout"))
-		t->fetch.timeout_ms = l->conf->database.timeout_ms;
-}
-
-/* The type that t is assembled from, and whether it can be. */
-static void check_from(struct loader *l, struct conf_type *t, struct yaml_node *from)
-{
-	const struct conf_type *part = conf_type_named(l->conf, t->fetch.from, strlen(t->fetch.from));
-	char *name = yaml_quote(t->fetch.from);
-	if (!part)
-		yaml_node_reject(from, &l->problems, "from: there is no type %s", name);
-	else if (part->exact)
-		yaml_node_reject(from, &l->problems, "from: type %s has no {name}, so it has no parts", name);
-	else if (part->format != CONF_JSON && !is_bad(node_of(l, part), "format"))
-		yaml_node_reject(from, &l->problems, "from: type %s is not of format json", name);
-	t->fetch.from_type = part;
-	free(name);
-}
-
-/* Finds which kind of fetch it is; returns its node or NULL. */
-static struct yaml_node *fetch_source(struct loader *l, struct conf_type *t, const struct yaml_node *fetch)
-{
-	static const char *const sources[] = {
-		[CONF_FETCH_SQL] = "sql", [CONF_FETCH_EXEC] = "exec", [CONF_FETCH_ASSEMBLE] = "assemble"};
-	struct yaml_node *source = NULL;
-	for (int kind = CONF_FETCH_SQL; kind <= CONF_FETCH_ASSEMBLE; kind++) {
-		struct yaml_node *node = yaml_tree_get(fetch, sources[kind]);
-		if (node && source)
-			yaml_problem_add(&l->problems, node->key_at, "%s: the fetch has %s already",
-				node->key, source->key);
-		if (node && !source) {
-			source = node;
-			t->fetch.kind = (enum conf_fetch_kind)kind;
-		}
-	}
-	if (!source)
-		yaml_problem_add(&l->problems, fetch->key_at, "fetch: one of sql, exec and assemble is needed");
-	return source;
-}
-
-/* A command begins with a program; the rest of its words the row can judge. */
-static void check_command(struct loader *l, struct yaml_node *command)
-{
-	struct yaml_node *program = command->first;
-	if (!program)
-		yaml_node_reject(command, &l->problems, "exec: a program is needed");
-	if (!program || program->bad)
-		return;
-	char *name = yaml_quote(program->text);
-	if (*program->text != '/')
-		yaml_node_reject(program, &l->problems, "exec: %s is not an absolute path", name);
-	if (strstr(program->text, "{type}") || strstr(program->text, "{name}"))
-		yaml_node_reject(program, &l->problems, "exec: which program runs must not depend on the key");
-	free(name);
-}
-
-static void check_fetch(struct loader *l, struct conf_type *t, const struct yaml_node *type)
-{
-	const struct yaml_node *fetch = given(type, "fetch");
-	struct yaml_node *source = fetch ? fetch_source(l, t, fetch) : NULL;
-	if (!source)
-		return;
-	const struct yaml_node *database = yaml_tree_get(l->root, "database");
-	bool database_off = l->conf->database.kind == CONF_DATABASE_OFF &&
-		!is_bad(l->root, "database") && !is_bad(database, "url");
-	if (t->fetch.kind != CONF_FETCH_EXEC && database_off)
-		yaml_problem_add(&l->problems, source->key_at, "%s: needs a database, and that is off", source->key);
-	struct yaml_node *shape = given(fetch, "shape"), *exec = given(fetch, "exec"), *from = given(source, "from");
-	if (shape && t->fetch.kind != CONF_FETCH_SQL)
-		yaml_problem_add(&l->problems, shape->key_at, "shape: goes with sql only");
-	if (exec)
-		check_command(l, exec);
-	if (from)
-		check_from(l, t, from);
-}
-
-/* Follows the chain of parts from t. If it comes back to t there is no first value to begin with. */
-static void check_circle(struct loader *l, const struct conf_type *t)
-{
-	const struct conf_type *part = t->fetch.from_type;
-	for (size_t i = 0; part && part != t && i < l->conf->n_types; i++)
-		part = part->fetch.from_type;
-	if (part != t)
-		return;
-	struct yaml_node *assemble = yaml_tree_get(yaml_tree_get(node_of(l, t), "fetch"), "assemble");
-	char *name = yaml_quote(t->name);
-	yaml_node_reject(yaml_tree_get(assemble, "from"), &l->problems,
-		"from: type %s would be assembled from itself", name);
-	free(name);
-}
-
-static void check_types(struct loader *l)
-{
-	struct conf *c = l->conf;
-	for (size_t i = 0; i < c->n_types; i++) {
-		struct conf_type *t = &c->types[i];
-		const struct yaml_node *type = node_of(l, t);
-		check_key(l, t, type);
-		check_limits(l, t, type);
-		check_fetch(l, t, type);
-	}
-	for (size_t i = 0; i < c->n_types; i++)
-		check_circle(l, &c->types[i]);
 }
 
 /* Matching. The types stand in the order of their literal prefixes, bytewise. Of
@@ -423,14 +270,14 @@ struct conf *conf_load(const char *file, struct conf_errors *errors)
 	struct conf *c = xcalloc(1, sizeof *c);
 	struct loader l = {.conf = c};
 	c->file = xstrdup(file);
-	l.root = yaml_tree_read(file, &l.problems);
-	if (l.root && is_section(l.root)) {
-		read_section(&l, "", l.root, c);
-		check_types(&l);
-	} else if (l.root) {
-		yaml_node_reject(l.root, &l.problems, "a configuration is a mapping of sections");
+	struct yaml_node *root = yaml_tree_read(file, &l.problems);
+	if (root && is_section(root)) {
+		read_section(&l, "", root, c);
+		rules_apply(c, root, &l.problems);
+	} else if (root) {
+		yaml_node_reject(root, &l.problems, "a configuration is a mapping of sections");
 	}
-	yaml_tree_free(l.root);
+	yaml_tree_free(root);
 	if (l.problems.n == 0) {
 		index_keys(c);
 	} else {
@@ -449,6 +296,7 @@ static void free_type(struct conf_type *t)
 	free(t->fetch.exec);
 	free(t->fetch.sql);
 	free(t->fetch.from);
+	free(t->invalidates);
 	free(t->key);
 	free(t->name);
 }
@@ -470,6 +318,7 @@ void conf_free(struct conf *c)
 	free(c->admin_users);
 	free(c->listen_path);
 	free(c->log_level);
+	free(c->guard);
 	free(c->file);
 	free(c);
 }
@@ -486,7 +335,7 @@ void conf_describe(FILE *out)
 {
 	for (const struct schema_row *row = schema_rows; row->name; row++) {
 		char *name = full_name(row), *facts = kind_facts(row);
-		fprintf(out, "%-30s  %-57s  %s\n", name, facts, row->help);
+		fprintf(out, "%-33s  %-57s  %s\n", name, facts, row->help);
 		free(facts);
 		free(name);
 	}

@@ -31,6 +31,7 @@ struct conf_fetch {
 	char *from;                     /* assemble: the type of the parts, or NULL */
 	const struct conf_type *from_type;      /* the same, resolved; points into the same conf */
 	int64_t timeout_ms;             /* default: database.timeout */
+	int64_t soft_timeout_ms;        /* after so long a stale value is served instead; 0: never */
 };
 
 struct conf_type {
@@ -49,6 +50,13 @@ struct conf_type {
 	int64_t negative_ttl_ms;        /* 0: not remembered */
 	double jitter;                  /* 0..1: the part of ttl that chance may take off */
 	bool hash_names;
+	int64_t stale_while_revalidate_ms;      /* RFC 5861; 0: off, as for the next three */
+	int64_t stale_if_error_ms;      /* RFC 5861 */
+	double refresh_ahead;           /* 0..1: a hit after this part of the ttl starts a refresh */
+	double max_shrink;              /* 0..1: a fetched value smaller by more than this part is refused */
+	const struct conf_type **invalidates;   /* types cleared after this one, through all their own too; points into the same conf */
+	size_t n_invalidates;
+	int64_t debounce_ms;            /* how long invalidations of those are collected; 0: not at all */
 	struct conf_fetch fetch;
 	const struct conf_type *shorter;        /* conf_match's: the type with the longest prefix that
 	                                         * begins this one's, or NULL */
@@ -84,6 +92,7 @@ struct conf {
 	uid_t *admin_users;             /* who may run admin commands, besides the daemon's own user */
 	size_t n_admin_users;
 	uint64_t memory_limit;
+	char *guard;                    /* while this key exists in Redis nothing fetched is stored; or NULL */
 	struct conf_redis redis;
 	struct conf_database database;
 	char *log_level;                /* error, warning, info, debug */

@@ -235,28 +235,53 @@ static const char *read_argument(const struct schema_row *row, const char *text,
 	return NULL;
 }
 
+#define BLANK_IN_KEY "holds a blank or control byte"
+#define KEY_TOO_LONG "is longer than a key can be"
+#define OWN_KEY "the daemon's own keys, which begin with " CONF_OWN_PREFIX
+
+static bool has_blank(const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p <= ' ' || *p == 0x7f)
+			return true;
+	}
+	return false;
+}
+
 static const char *read_key(const struct schema_row *row, const char *text, void *base)
 {
 	(void)row;
 	struct conf_type *t = base;
 	size_t len = strlen(text), prefix_len = strcspn(text, "{}");
 	bool exact = prefix_len == len;
-	for (const char *p = text; *p; p++) {
-		if ((unsigned char)*p <= ' ' || *p == 0x7f)
-			return "holds a blank or control byte";
-	}
+	if (has_blank(text))
+		return BLANK_IN_KEY;
 	if (!exact && strcmp(text + prefix_len, "{name}") != 0)
 		return "may hold braces only as one {name} at its end";
 	if (prefix_len == 0)
 		return exact ? "is empty" : "has no literal text before {name}";
 	if (prefix_len + !exact > CONF_KEY_MAX)
-		return "is longer than a key can be";
+		return KEY_TOO_LONG;
 	size_t own_len = strlen(CONF_OWN_PREFIX);
 	if (strncmp(text, CONF_OWN_PREFIX, exact || prefix_len > own_len ? own_len : prefix_len) == 0)
-		return "would claim the daemon's own keys, which begin with " CONF_OWN_PREFIX;
+		return "would claim " OWN_KEY;
 	store_text(&t->key, text);
 	t->prefix_len = prefix_len;
 	t->exact = exact;
+	return NULL;
+}
+
+static const char *read_exact_key(const struct schema_row *row, const char *text, void *base)
+{
+	if (!*text)
+		return "is empty";
+	if (has_blank(text))
+		return BLANK_IN_KEY;
+	if (strlen(text) > CONF_KEY_MAX)
+		return KEY_TOO_LONG;
+	if (strncmp(text, CONF_OWN_PREFIX, strlen(CONF_OWN_PREFIX)) == 0)
+		return "is one of " OWN_KEY;
+	store_text(field_of(row, base), text);
 	return NULL;
 }
 
@@ -283,6 +308,7 @@ static const struct kind {
 	[KIND_SECTION] = {"section", "a mapping", .secret = "a text"},
 	[KIND_TYPES] = {"mapping", "a mapping of names to types", .secret = "a text"},
 	[KIND_TIERS] = {"list", "a list or mapping of tiers", .secret = "a text"},
+	[KIND_INVALIDATES] = {"list of types", "a type", .list = "a list of types"},
 	[KIND_BOOL] = {"bool", "true or false", .read = read_bool},
 	[KIND_COUNT] = {"count", "a whole number", .read = read_number},
 	[KIND_DURATION] = {"duration", "a duration", " (250ms, 30s, 15m, 1h, 2d; a bare number is seconds)",
@@ -301,6 +327,7 @@ static const struct kind {
 	[KIND_DATABASE_URL] = {"URL", "sqlite:///path, postgres://... or off",
 		.read = read_database_url, .secret = "the URL"},
 	[KIND_KEY] = {"key", "a key", .read = read_key},
+	[KIND_EXACT_KEY] = {"key", "a key", .read = read_exact_key},
 	[KIND_COMMAND] = {"list of words", "a word", .read = read_argument,
 		.list = "a list of words"},
 };

@@ -58,6 +58,9 @@ const struct schema_row schema_rows[] = {
 		.min = "1ms", .max = LONGEST_TIMEOUT,
 		.help = "longest fetch, the wait for a connection included"},
 
+	{"", "guard", KIND_EXACT_KEY, CONF(guard),
+		.help = "while this key exists in Redis, what is fetched is served but not stored"},
+
 	{"", "log", KIND_SECTION, NO_FIELD,
 		.help = "what goes to standard error"},
 	{"log", "level", KIND_WORD, CONF(log_level), .def = "info", .words = "error|warning|info|debug",
@@ -88,6 +91,16 @@ const struct schema_row schema_rows[] = {
 		.help = "json is checked before it is stored"},
 	{"types.NAME", "refuse_empty", KIND_BOOL, TYPE(refuse_empty), .def = "false",
 		.help = "a fetch that comes back empty ([], {}, \"\", null, no bytes) has failed"},
+	{"types.NAME", "max_shrink", KIND_PERCENT, TYPE(max_shrink), .min = "1%", .max = "99%",
+		.help = "a fetched value that is smaller by more than this part of the old one has failed"},
+	{"types.NAME", "stale_while_revalidate", KIND_DURATION, TYPE(stale_while_revalidate_ms), .def = "0",
+		.min = "0", .max = LONGEST_TTL,
+		.help = "how long after its ttl a value is served while it is refreshed behind"},
+	{"types.NAME", "stale_if_error", KIND_DURATION, TYPE(stale_if_error_ms), .def = "0",
+		.min = "0", .max = LONGEST_TTL,
+		.help = "how long after its ttl a value is served if the fetch fails or passes soft_timeout"},
+	{"types.NAME", "refresh_ahead", KIND_PERCENT, TYPE(refresh_ahead), .min = "10%", .max = "99%",
+		.help = "a hit after this part of ttl starts a refresh behind"},
 	{"types.NAME", "negative_ttl", KIND_DURATION, TYPE(negative_ttl_ms), .def = "0",
 		.min = "0", .max = LONGEST_TTL,
 		.help = "how long \"does not exist\" is remembered; 0: not at all"},
@@ -95,6 +108,10 @@ const struct schema_row schema_rows[] = {
 		.help = "part of ttl that chance may take off, so that values do not expire together"},
 	{"types.NAME", "hash_names", KIND_BOOL, TYPE(hash_names), .def = "false",
 		.help = "a {name} that is JSON is replaced by its HASHKEY"},
+	{"types.NAME", "invalidates", KIND_INVALIDATES, TYPE(invalidates),
+		.help = "types that are cleared when keys of this one are invalidated"},
+	{"types.NAME", "debounce", KIND_DURATION, TYPE(debounce_ms), .def = "0", .min = "0", .max = LONGEST_TIMEOUT,
+		.help = "how long invalidations are collected before those types are cleared, once"},
 	{"types.NAME", "fetch", KIND_SECTION, NO_FIELD,
 		.help = "where a value comes from when no tier has it: one of sql, exec, assemble"},
 	{"types.NAME.fetch", "sql", KIND_TEXT, TYPE(fetch.sql),
@@ -112,6 +129,9 @@ const struct schema_row schema_rows[] = {
 	{"types.NAME.fetch", "timeout", KIND_DURATION, TYPE(fetch.timeout_ms), .def_of = "database.timeout",
 		.min = "1ms", .max = LONGEST_TIMEOUT,
 		.help = "longest fetch"},
+	{"types.NAME.fetch", "soft_timeout", KIND_DURATION, TYPE(fetch.soft_timeout_ms),
+		.min = "1ms", .max = LONGEST_TIMEOUT,
+		.help = "after so long a stale value is served, and the fetch goes on behind"},
 	{0}
 };
 
@@ -124,10 +144,10 @@ const struct schema_row *schema_find(const char *section, const char *name)
 	return NULL;
 }
 
-#define NAME_MAX_LEN 32
+#define NAME_MAX_LEN 64         /* of keys, and of types */
 
 /* How many characters must be put in, taken out or changed to make b of a (Levenshtein). */
-static size_t distance(const char *a, const char *b)
+static size_t levenshtein(const char *a, const char *b)
 {
 	size_t row[NAME_MAX_LEN + 1], len = strlen(b);
 	if (len > NAME_MAX_LEN)
@@ -146,6 +166,12 @@ static size_t distance(const char *a, const char *b)
 	return row[len];
 }
 
+size_t schema_distance(const char *name, const char *known)
+{
+	size_t d = levenshtein(name, known);
+	return d <= 1 + strlen(known) / 4 && d < strlen(known) ? d : SIZE_MAX;
+}
+
 const char *schema_nearest(const char *section, const char *name)
 {
 	const char *nearest = NULL;
@@ -153,8 +179,8 @@ const char *schema_nearest(const char *section, const char *name)
 	for (const struct schema_row *row = schema_rows; row->name; row++) {
 		if (strcmp(row->section, section) != 0)
 			continue;
-		size_t d = distance(name, row->name);
-		if (d <= 1 + strlen(row->name) / 4 && d < least) {
+		size_t d = schema_distance(name, row->name);
+		if (d < least) {
 			least = d;
 			nearest = row->name;
 		}

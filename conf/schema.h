@@ -9,10 +9,11 @@
 #include <stddef.h>
 
 enum schema_kind {
-	/* Made of other keys; read by conf.c. */
+	/* Made of other keys, or of names of them; read by conf.c. */
 	KIND_SECTION,           /* a mapping with the keys of the section of that name */
 	KIND_TYPES,             /* a mapping of type names to sections types.NAME */
 	KIND_TIERS,             /* a section, or the list of the names that are true in it */
+	KIND_INVALIDATES,       /* invalidates and n_invalidates of struct conf_type: a list of types */
 	/* Values; read by kind_read into a field, or into several that are named here. */
 	KIND_BOOL,              /* bool */
 	KIND_COUNT,             /* unsigned or uint64_t */
@@ -29,6 +30,7 @@ enum schema_kind {
 	KIND_REDIS_URL,         /* struct conf_redis */
 	KIND_DATABASE_URL,      /* struct conf_database */
 	KIND_KEY,               /* key, prefix_len and exact of struct conf_type */
+	KIND_EXACT_KEY,         /* char *: one key of a cache */
 	KIND_COMMAND,           /* char **, NULL-terminated */
 };
 
@@ -53,6 +55,10 @@ extern const struct schema_row schema_rows[];
 
 /* The row of section.name, or NULL. */
 const struct schema_row *schema_find(const char *section, const char *name);
+
+/* How many characters of name are wrong if known was meant; SIZE_MAX where so many
+ * are that it hardly was. */
+size_t schema_distance(const char *name, const char *known);
 
 /* The name of section that name was probably meant to be, or NULL. */
 const char *schema_nearest(const char *section, const char *name);

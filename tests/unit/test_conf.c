@@ -1,4 +1,4 @@
-/* conf/conf.c and conf/schema.c: what a file becomes, every error with its place,
+/* conf/conf.c, rules.c and the tables: what a file becomes, every error with its place,
  * which type a key belongs to, the shipped file and the manual page. Runs in the
  * project's folder. */
 #include <check.h>
@@ -18,6 +18,12 @@
 #define TYPE(keys) LISTEN "types: {t: {key: 'k:{name}', ttl: 1m,\n  " keys "}}\n"
 #define FETCH(keys) LISTEN "database: {url: 'sqlite:///db'}\n" \
 	"types: {t: {key: 'k:{name}', ttl: 1m, fetch: {\n  " keys "}}}\n"
+/* The same for the keys of a type that has a fetch. */
+#define FETCHED(keys) LISTEN "database: {url: 'sqlite:///db'}\n" \
+	"types: {t: {key: 'k:{name}', fetch: {sql: x},\n  " keys "}}\n"
+/* Types a to d, each with the given keys: on lines 3 to 6, from column 25. */
+#define FOUR(a, b, c, d) LISTEN "types:\n" "  a: {key: 'a', ttl: 1" a "}\n" "  b: {key: 'b', ttl: 1" b "}\n" \
+	"  c: {key: 'c', ttl: 1" c "}\n" "  d: {key: 'd', ttl: 1" d "}\n"
 
 static struct conf *conf;
 static struct conf_errors errors;
@@ -93,6 +99,7 @@ START_TEST(smallest_file_gets_every_default)
 	ck_assert_ptr_null(c->database.url);
 	ck_assert_uint_eq(c->database.connections, 4);
 	ck_assert_int_eq(c->database.timeout_ms, 10000);
+	ck_assert_ptr_null(c->guard);
 	ck_assert_str_eq(c->log_level, "info");
 	ck_assert_uint_eq(c->n_types, 1);
 }
@@ -113,26 +120,40 @@ START_TEST(smallest_type_gets_every_default)
 	ck_assert_int_eq(t->format, CONF_RAW);
 	ck_assert(!t->refuse_empty && !t->hash_names);
 	ck_assert_int_eq(t->negative_ttl_ms, 0);
-	ck_assert(t->jitter == 0);
+	ck_assert(t->jitter == 0 && t->refresh_ahead == 0 && t->max_shrink == 0);
+	ck_assert_int_eq(t->stale_while_revalidate_ms, 0);
+	ck_assert_int_eq(t->stale_if_error_ms, 0);
+	ck_assert_uint_eq(t->n_invalidates, 0);
+	ck_assert_int_eq(t->debounce_ms, 0);
 	ck_assert_int_eq(t->fetch.kind, CONF_FETCH_NONE);
+	ck_assert_int_eq(t->fetch.soft_timeout_ms, 0);
 }
 END_TEST
 
-START_TEST(every_key_reaches_its_field)
+/* A file with every key there is, none with its default. */
+static const struct conf *load_every_key(void)
 {
-	const struct conf *c = load(
+	return load(
 		"listen: {path: /run/s, mode: \"0600\", group: 0, max_clients: 7, max_request: 2K}\n"
 		"admin: {users: [root, 12, 4294967294]}\n"
 		"memory: {limit: 1M}\n"
 		"redis: {url: 'redis://h', connect_timeout: 2s, timeout: 3s}\n"
 		"database: {url: 'sqlite:///db', connections: 2, timeout: 4s}\n"
+		"guard: 'sync:{a}'\n"
 		"log: {level: debug}\n"
 		"types:\n"
 		"  a: {key: 'a:{name}', ttl: 10s, memory_ttl: 9s, tiers: [redis], max_entries: 5, max_value: 6,\n"
 		"      format: json, refuse_empty: yes, negative_ttl: 7, jitter: 8%, hash_names: true,\n"
-		"      fetch: {sql: 'SELECT :name', shape: value, timeout: 11}}\n"
+		"      stale_while_revalidate: 20, stale_if_error: 1h, refresh_ahead: 90%, max_shrink: 12.5%,\n"
+		"      invalidates: [c, b], debounce: 500ms,\n"
+		"      fetch: {sql: 'SELECT :name', shape: value, timeout: 11, soft_timeout: 10.999}}\n"
 		"  b: {key: b, ttl: none, fetch: {exec: [/bin/cat, '{type}', '-{name}-', '{\"a\":1}']}}\n"
 		"  c: {key: c, ttl: 1, fetch: {assemble: {sql: SELECT 1, from: a}}}\n");
+}
+
+START_TEST(every_key_of_a_section_reaches_its_field)
+{
+	const struct conf *c = load_every_key();
 	ck_assert_uint_eq(c->listen_mode, 0600);
 	ck_assert(c->has_listen_group && c->listen_group == 0);
 	ck_assert_uint_eq(c->max_clients, 7);
@@ -145,7 +166,14 @@ START_TEST(every_key_reaches_its_field)
 	ck_assert_int_eq(c->redis.timeout_ms, 3000);
 	ck_assert_uint_eq(c->database.connections, 2);
 	ck_assert_int_eq(c->database.timeout_ms, 4000);
+	ck_assert_str_eq(c->guard, "sync:{a}");
 	ck_assert_str_eq(c->log_level, "debug");
+}
+END_TEST
+
+START_TEST(every_key_of_a_type_reaches_its_field)
+{
+	const struct conf *c = load_every_key();
 	const struct conf_type *a = &c->types[0], *b = &c->types[1], *last = &c->types[2];
 	ck_assert(!a->exact && a->prefix_len == 2 && a->index == 0 && last->index == 2);
 	ck_assert_int_eq(a->memory_ttl_ms, 9000);
@@ -155,10 +183,18 @@ START_TEST(every_key_reaches_its_field)
 	ck_assert_int_eq(a->format, CONF_JSON);
 	ck_assert_int_eq(a->negative_ttl_ms, 7000);
 	ck_assert_double_eq(a->jitter, 0.08);
+	ck_assert_int_eq(a->stale_while_revalidate_ms, 20000);
+	ck_assert_int_eq(a->stale_if_error_ms, 3600000);
+	ck_assert_double_eq(a->refresh_ahead, 0.9);
+	ck_assert_double_eq(a->max_shrink, 0.125);
+	ck_assert_uint_eq(a->n_invalidates, 2);
+	ck_assert(a->invalidates[0] == last && a->invalidates[1] == b);
+	ck_assert_int_eq(a->debounce_ms, 500);
 	ck_assert_int_eq(a->fetch.kind, CONF_FETCH_SQL);
 	ck_assert_str_eq(a->fetch.sql, "SELECT :name");
 	ck_assert_int_eq(a->fetch.shape, CONF_VALUE);
 	ck_assert_int_eq(a->fetch.timeout_ms, 11000);
+	ck_assert_int_eq(a->fetch.soft_timeout_ms, 10999);
 	ck_assert_int_eq(b->ttl_ms, 0);
 	ck_assert_int_eq(b->fetch.kind, CONF_FETCH_EXEC);
 	ck_assert_str_eq(b->fetch.exec[2], "-{name}-");
@@ -308,8 +344,45 @@ START_TEST(database_urls_say_which_kind_it_is)
 }
 END_TEST
 
+START_TEST(every_type_with_a_fetch_may_keep_old_values)
+{
+	const struct conf_type *t = load_type(LISTEN "types: {t: {key: k, ttl: 1, stale_if_error: 1s, fetch: {exec: [/x]}}}\n");
+	ck_assert_int_eq(t->stale_if_error_ms, 1000);
+	t = load_type(LISTEN "types: {t: {key: k, ttl: none, max_shrink: 1%, fetch: {exec: [/x]}}}\n");
+	ck_assert(t->max_shrink == 0.01);
+	t = load_type(FETCHED("ttl: 1, refresh_ahead: 10%, stale_while_revalidate: 0, max_shrink: 99%"));
+	ck_assert(t->refresh_ahead == 0.1 && t->max_shrink == 0.99 && t->stale_while_revalidate_ms == 0);
+}
+END_TEST
+
+START_TEST(cascades_may_meet_and_branch_but_need_not_wait)
+{
+	const struct conf *c = load(FOUR(", invalidates: [b, c]", ", invalidates: [d], debounce: 1s",
+		", invalidates: [d, b]", ", invalidates: []"));
+	ck_assert_uint_eq(c->types[0].n_invalidates, 2);
+	ck_assert_ptr_eq(c->types[0].invalidates[1], &c->types[2]);
+	ck_assert_int_eq(c->types[0].debounce_ms, 0);
+	ck_assert_uint_eq(c->types[1].n_invalidates, 1);
+	ck_assert_ptr_eq(c->types[1].invalidates[0], &c->types[3]);
+	ck_assert_uint_eq(c->types[3].n_invalidates, 0);
+}
+END_TEST
+
+START_TEST(what_only_looks_like_a_parameter_is_let_through)
+{
+	static const char *const queries[] = {"SELECT :name, :name", "SELECT ':id'", "SELECT 1::text -- :id", "SELECT \":id\""};
+	for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+		char text[512];
+		snprintf(text, sizeof text, LISTEN "database: {url: 'sqlite:///db'}\n"
+			"types:\n  t:\n    key: 'k:{name}'\n    ttl: 1\n    fetch:\n      sql: |-\n        %s\n", queries[i]);
+		ck_assert_str_eq(load_type(text)->fetch.sql, queries[i]);
+	}
+}
+END_TEST
+
 /* ---- errors ---- */
 
+#define DURATION_HINT "(250ms, 30s, 15m, 1h, 2d; a bare number is seconds)\n"
 #define CIRCLE LISTEN "database: {url: 'sqlite:///x'}\ntypes:\n" \
 	"  a: {key: 'a:{name}', ttl: 1, format: json, fetch: {assemble: {sql: x, from: b}}}\n" \
 	"  b: {key: 'b:{name}', ttl: 1, format: json, fetch: {assemble: {sql: x, from: a}}}\n" \
@@ -476,7 +549,81 @@ static const struct { const char *text, *expected; } wrong[] = {
 		"2:62: from: type \"t\" has no {name}, so it has no parts\n"},
 	{CIRCLE, "4:79: from: type \"a\" would be assembled from itself\n"
 		"5:79: from: type \"b\" would be assembled from itself\n"},
+	{FETCH("sql: 'SELECT :id, :ID'"), "4:8: sql: unknown parameter :id: the only one is :name\n"},
+	{FETCH("sql: 'SELECT :name, :names'"), "4:8: sql: unknown parameter :names: the only one is :name\n"},
+	{FETCH("sql: 'postgres://u:secret@h'"), "4:8: sql: unknown parameter: the only one is :name\n"},
+	{FETCH("assemble: {sql: 'SELECT :name', from: t}"), "4:19: sql: a query for the parts takes no parameter\n"
+		"4:41: from: type \"t\" is not of format json\n"},
+	{FETCH("assemble: {sql: 'SELECT :id', from: u}, timeout: 1"),
+		"4:19: sql: a query for the parts takes no parameter\n4:39: from: there is no type \"u\"\n"},
+	{LISTEN "database: {url: 'sqlite:///db'}\ntypes:\n"
+		"  parts: {key: 'p:{name}', ttl: 1, format: json}\n"
+		"  whole: {key: w, ttl: 1, fetch: {assemble: {sql: x, from: part}}}\n",
+		"5:60: from: there is no type \"part\"; did you mean \"parts\"?\n"},
+	{FETCH("sql: x, soft_timeout: 1s"), "4:11: soft_timeout: needs stale_if_error\n"},
+	{FETCH("sql: x, soft_timeout: 1s}, stale_if_error: 0, tiers: {"), "4:11: soft_timeout: needs stale_if_error\n"},
+	{FETCH("sql: x, soft_timeout: 10s}, stale_if_error: 1h, tiers: {"),
+		"4:25: soft_timeout: 10s is not shorter than the timeout of the fetch\n"},
+	{FETCH("soft_timeout: 2s, exec: [/x], timeout: 1.5s}, stale_if_error: 1h, tiers: {"),
+		"4:17: soft_timeout: 2s is not shorter than the timeout of the fetch\n"},
+	{FETCH("sql: x, soft_timeout: 1d"), "4:25: soft_timeout: \"1d\" is not a duration from 1ms to 1h " DURATION_HINT},
+	{FETCH("sql: x, soft_timeout: 0}, stale_if_error: 1, tiers: {"),
+		"4:25: soft_timeout: \"0\" is not a duration from 1ms to 1h " DURATION_HINT},
+	/* old values */
+	{TYPE("stale_while_revalidate: 1m"), "3:3: stale_while_revalidate: needs a fetch\n"},
+	{TYPE("stale_if_error: 1m"), "3:3: stale_if_error: needs a fetch\n"},
+	{TYPE("refresh_ahead: 90%"), "3:3: refresh_ahead: needs a fetch\n"},
+	{TYPE("max_shrink: 50%"), "3:3: max_shrink: needs a fetch\n"},
+	{FETCHED("ttl: none, stale_while_revalidate: 1m"), "4:14: stale_while_revalidate: needs a ttl that is not none\n"},
+	{FETCHED("ttl: none, stale_if_error: 1m"), "4:14: stale_if_error: needs a ttl that is not none\n"},
+	{FETCHED("ttl: none, refresh_ahead: 90%"), "4:14: refresh_ahead: needs a ttl that is not none\n"},
+	{FETCHED("ttl: 1, stale_while_revalidate: none"),
+		"4:35: stale_while_revalidate: \"none\" is not a duration from 0 to 3650d " DURATION_HINT},
+	{FETCHED("ttl: 1, stale_if_error: 3651d"), "4:27: stale_if_error: \"3651d\" is not a duration from 0 to 3650d " DURATION_HINT},
+	{FETCHED("ttl: 1, refresh_ahead: 9%"), "4:26: refresh_ahead: \"9%\" is not a percentage from 10% to 99%\n"},
+	{FETCHED("ttl: 1, refresh_ahead: 100%"), "4:26: refresh_ahead: \"100%\" is not a percentage from 10% to 99%\n"},
+	{FETCHED("ttl: 1, max_shrink: 0%"), "4:23: max_shrink: \"0%\" is not a percentage from 1% to 99%\n"},
+	{FETCHED("ttl: 1, max_shrink: 99.5%"), "4:23: max_shrink: \"99.5%\" is not a percentage from 1% to 99%\n"},
+	/* cascades */
+	{FOUR(", invalidates: b", "", "", ""), "3:38: invalidates: \"b\" is not a list of types\n"},
+	{FOUR(", invalidates: {b: c}", "", "", ""), "3:38: invalidates: a mapping is not a list of types\n"},
+	{FOUR(", invalidates: [b, [c], '', e]", "", "", ""), "3:42: invalidates: there is no type \"\"\n"
+		"3:47: invalidates: there is no type \"\"\n3:51: invalidates: there is no type \"e\"\n"},
+	{LISTEN "types: {full_catalog: {key: a, ttl: 1, invalidates: [ful_catalogs]}, full_catalogs: {key: b, ttl: 1}}\n",
+		"2:54: invalidates: there is no type \"ful_catalogs\"; did you mean \"full_catalogs\"?\n"},
+	{LISTEN "types: {stats: {key: a, ttl: 1, invalidates: [stat]}}\n", "2:47: invalidates: there is no type \"stat\"\n"},
+	{FOUR(", invalidates: ['redis://:secret@h']", "", "", ""), "3:39: invalidates: there is no type \"redis://...\"\n"},
+	{FOUR("", ", invalidates: [a, b]", "", ""), "4:42: invalidates: type \"b\" would invalidate itself\n"},
+	{FOUR(", invalidates: [b, c, b]", "", "", ""), "3:45: invalidates: \"b\" is listed twice\n"},
+	{FOUR(", invalidates: [b]", ", invalidates: [a]", "", ""), "4:39: invalidates: a -> b -> a is a cycle\n"},
+	{FOUR(", invalidates: [b]", ", invalidates: [c]", ", invalidates: [d]", ", invalidates: [a, b]"),
+		"6:39: invalidates: a -> b -> c -> d -> a is a cycle\n6:42: invalidates: b -> c -> d -> b is a cycle\n"},
+	{FOUR(", invalidates: [d]", ", invalidates: [c]", ", invalidates: [d, b]", ""),
+		"5:42: invalidates: b -> c -> b is a cycle\n"},
+	{FOUR(", debounce: 1s", "", "", ""), "3:25: debounce: needs invalidates\n"},
+	{FOUR(", invalidates: [b], debounce: 2h", "", "", ""), "3:53: debounce: \"2h\" is not a duration from 0 to 1h " DURATION_HINT},
+	/* the guard */
+	{LISTEN TYPES "guard: ''\n", "3:8: guard: \"\" is empty\n"},
+	{LISTEN TYPES "guard: a b\n", "3:8: guard: \"a b\" holds a blank or control byte\n"},
+	{LISTEN TYPES "guard: \"a\\x7f\"\n", "3:8: guard: \"a?\" holds a blank or control byte\n"},
+	{LISTEN TYPES "guard: \"a\\0b\"\n", "3:8: a NUL byte in a text\n"},
+	{LISTEN TYPES "guard: catcached:x\n",
+		"3:8: guard: \"catcached:x\" is one of the daemon's own keys, which begin with catcached:\n"},
+	{LISTEN TYPES "guard: [a]\n", "3:8: guard: a list is not a key\n"},
 	/* one mistake is one error: what follows from it is not told */
+	{LISTEN TYPES "guard: a\nredis: x\n", "4:8: redis: a text is not a mapping or off\n"},
+	{TYPE("fetch: x, max_shrink: 1%"), "3:10: fetch: a text is not a mapping\n"},
+	{TYPE("stale_if_error: x"), "3:19: stale_if_error: \"x\" is not a duration from 0 to 3650d " DURATION_HINT},
+	{FETCHED("ttl: x, refresh_ahead: 10%"), "4:8: ttl: \"x\" is not a duration from 1ms to 3650d or none " DURATION_HINT},
+	{FETCHED("refresh_ahead: 10%"), "3:9: missing key \"ttl\"\n"},
+	{FETCH("sql: x, soft_timeout: 1s}, stale_if_error: x, tiers: {"),
+		"4:46: stale_if_error: \"x\" is not a duration from 0 to 3650d " DURATION_HINT},
+	{FETCH("sql: x, soft_timeout: 11s, timeout: x}, stale_if_error: 1, tiers: {"),
+		"4:39: timeout: \"x\" is not a duration from 1ms to 1h " DURATION_HINT},
+	{LISTEN "database: {url: 'sqlite:///db', timeout: x}\ntypes: {t: {key: k, ttl: 1, stale_if_error: 1,\n"
+		"  fetch: {sql: x, soft_timeout: 1}}}\n", "2:42: timeout: \"x\" is not a duration from 1ms to 1h " DURATION_HINT},
+	{FOUR(", invalidates: x, debounce: 1s", "", "", ""), "3:38: invalidates: \"x\" is not a list of types\n"},
+	{FOUR(", invalidates: [b, *x]", "", "", ""), "3:42: aliases (*name) are not supported: write the value out\n"},
 	{TYPE("memory_ttl: x, ttl: 5"), "3:15: memory_ttl: \"x\" is not a duration from 1ms to 3650d or none "
 		"(250ms, 30s, 15m, 1h, 2d; a bare number is seconds)\n"
 		"3:18: key \"ttl\" is given twice; the first is on line 2\n"},
@@ -540,22 +687,10 @@ END_TEST
 
 START_TEST(keys_whose_behaviour_is_not_built_yet_are_unknown)
 {
-	static const char *const sections[] = {"guard: x\n", "admin: {listen: x}\n", "redis: {pass_through: x}\n",
-		"log: {format: x}\n"};
-	static const char *const keys[] = {"stale_while_revalidate", "stale_if_error", "refresh_ahead", "max_shrink",
-		"invalidates", "debounce", "warm", "fetch: {sql: x, soft_timeout"};
-	char text[256];
-	for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
-		snprintf(text, sizeof text, LISTEN TYPES "%s", sections[i]);
-		load_bytes(text, strlen(text));
-		ck_assert_uint_eq(errors.n, 1);
-		ck_assert_ptr_nonnull(strstr(errors.lines[0], ": unknown key \""));
-		ck_assert_ptr_null(strstr(errors.lines[0], "did you mean"));
-	}
-	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-		snprintf(text, sizeof text, LISTEN "database: {url: 'sqlite:///x'}\n"
-			"types: {t: {key: k, ttl: 1, %s: x%s}}\n", keys[i], strchr(keys[i], '{') ? "}" : "");
-		load_bytes(text, strlen(text));
+	static const char *const texts[] = {LISTEN TYPES "admin: {listen: x}\n", LISTEN TYPES "redis: {pass_through: x}\n",
+		LISTEN TYPES "log: {format: x}\n", TYPE("warm: [x]")};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		load_bytes(texts[i], strlen(texts[i]));
 		ck_assert_uint_eq(errors.n, 1);
 		ck_assert_ptr_nonnull(strstr(errors.lines[0], ": unknown key \""));
 		ck_assert_ptr_null(strstr(errors.lines[0], "did you mean"));
@@ -588,10 +723,10 @@ START_TEST(paths_and_keys_may_be_as_long_as_can_be_and_no_longer)
 {
 	struct buf b = BUF_INIT;
 	for (size_t extra = 0; extra < 2; extra++) {
-		buf_addf(&b, "listen: {path: /%0*d}\ntypes:\n  a: {key: %0*d, ttl: 1}\n  b: {key: 'b%0*d{name}', ttl: 1}\n",
-			106 + (int)extra, 0, CONF_KEY_MAX + (int)extra, 0, CONF_KEY_MAX - 2 + (int)extra, 0);
+		buf_addf(&b, "listen: {path: /%0*d}\nguard: %0*d\ntypes:\n  a: {key: %0*d, ttl: 1}\n  b: {key: 'b%0*d{name}', ttl: 1}\n",
+			106 + (int)extra, 0, CONF_KEY_MAX + (int)extra, 0, CONF_KEY_MAX + (int)extra, 0, CONF_KEY_MAX - 2 + (int)extra, 0);
 		load_bytes(b.data, b.len);
-		ck_assert_uint_eq(errors.n, extra ? 3 : 0);
+		ck_assert_uint_eq(errors.n, extra ? 4 : 0);
 		buf_free(&b);
 	}
 }
@@ -746,6 +881,33 @@ START_TEST(shipped_file_declares_the_twelve_types)
 }
 END_TEST
 
+START_TEST(shipped_file_keeps_old_catalogs_and_clears_what_is_made_of_new_ones)
+{
+	clearenv();
+	load_shipped();
+	ck_assert_str_eq(conf->guard, "models:sync:in_progress");
+	for (size_t i = 0; i < conf->n_types; i++) {
+		const struct conf_type *t = &conf->types[i];
+		bool one_model = strcmp(t->name, "model_metadata") == 0 || strcmp(t->name, "pricing") == 0;
+		bool catalog = i < 7, stats = strcmp(t->name, "catalog_stats") == 0;
+		ck_assert_int_eq(t->stale_while_revalidate_ms, catalog ? 60000 : 0);
+		ck_assert_int_eq(t->stale_if_error_ms, catalog ? 3600000 : 0);
+		ck_assert((t->fetch.soft_timeout_ms > 0) == catalog);
+		ck_assert_double_eq(t->refresh_ahead, catalog && !one_model ? 0.9 : 0);
+		ck_assert_double_eq(t->max_shrink, catalog && !one_model && !stats ? 0.5 : 0);
+		ck_assert_double_eq(t->jitter, catalog && !t->exact ? 0.05 : 0);
+		bool parts = strcmp(t->name, "provider_catalog") == 0 || strcmp(t->name, "gateway_catalog") == 0;
+		ck_assert_uint_eq(t->n_invalidates, parts ? 3 : 0);
+		ck_assert_int_eq(t->debounce_ms, parts ? 1000 : 0);
+		if (!parts)
+			continue;
+		ck_assert_ptr_eq(t->invalidates[0], shipped_type("full_catalog"));
+		ck_assert_ptr_eq(t->invalidates[1], shipped_type("unique_models"));
+		ck_assert_ptr_eq(t->invalidates[2], shipped_type("catalog_stats"));
+	}
+}
+END_TEST
+
 START_TEST(shipped_file_takes_each_variable)
 {
 	clearenv();
@@ -890,7 +1052,7 @@ START_TEST(every_entry_of_the_manual_page_is_a_key)
 	buf_add_char(&page, '\0');
 	buf_add_char(&keys, '\n');
 	describe(&keys);
-	char *line = strstr(page.data, "\n.SH KEYS\n"), *end = strstr(page.data, "\n.SH ENVIRONMENT\n");
+	char *line = strstr(page.data, "\n.SH KEYS\n"), *end = strstr(page.data, "\n.SH LIFE OF A VALUE\n");
 	ck_assert(line && end);
 	*end = '\0';
 	size_t n = 0;
@@ -931,7 +1093,8 @@ static TCase *values(void)
 	TCase *tc = tcase_create("values");
 	tcase_add_test(tc, smallest_file_gets_every_default);
 	tcase_add_test(tc, smallest_type_gets_every_default);
-	tcase_add_test(tc, every_key_reaches_its_field);
+	tcase_add_test(tc, every_key_of_a_section_reaches_its_field);
+	tcase_add_test(tc, every_key_of_a_type_reaches_its_field);
 	tcase_add_test(tc, durations_have_units_and_bare_numbers_are_seconds);
 	tcase_add_test(tc, what_is_no_duration_is_refused);
 	tcase_add_test(tc, sizes_are_powers_of_1024);
@@ -941,6 +1104,9 @@ static TCase *values(void)
 	tcase_add_test(tc, sections_without_keys_have_their_defaults);
 	tcase_add_test(tc, redis_urls_are_taken_apart);
 	tcase_add_test(tc, database_urls_say_which_kind_it_is);
+	tcase_add_test(tc, every_type_with_a_fetch_may_keep_old_values);
+	tcase_add_test(tc, cascades_may_meet_and_branch_but_need_not_wait);
+	tcase_add_test(tc, what_only_looks_like_a_parameter_is_let_through);
 	return tc;
 }
 
@@ -965,6 +1131,7 @@ static TCase *uses(void)
 	tcase_add_test(tc, matching_agrees_with_trying_every_type);
 	tcase_add_test(tc, types_are_found_by_their_whole_name);
 	tcase_add_test(tc, shipped_file_declares_the_twelve_types);
+	tcase_add_test(tc, shipped_file_keeps_old_catalogs_and_clears_what_is_made_of_new_ones);
 	tcase_add_test(tc, shipped_file_takes_each_variable);
 	tcase_add_test(tc, every_key_has_its_facts_in_the_manual_page);
 	tcase_add_test(tc, every_entry_of_the_manual_page_is_a_key);
