@@ -12,7 +12,9 @@
 #include "clock.h"
 #include "fetch.h"
 #include "hashkey.h"
+#include "history.h"
 #include "memory.h"
+#include "replay.h"
 #include "value.h"
 #include "worker.h"
 
@@ -38,7 +40,10 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 {
 	struct catalog *c = xcalloc(1, sizeof(*c));
 	tiers_init(&c->tiers, conf, new_memory(conf));
-	c->flights = flights_new(base, &c->tiers);
+	c->history = history_new();
+	c->replay = replay_new(conf->n_types + 1);
+	c->flights = flights_new(base, &c->tiers, c->history, c->replay);
+	catalog_cascades_init(c, base);
 	c->tiers.cpu = workers_new(base, "cpu", CPU_THREADS, CPU_QUEUE);
 	if (!c->tiers.cpu)
 		goto fail;
@@ -46,8 +51,10 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 	if (!c->fetcher)
 		goto fail;
 	flights_set_fetcher(c->flights, c->fetcher);
-	if (!conf->redis.off)
-		c->tiers.redis = redis_new(base, &conf->redis);
+	if (!conf->redis.off) {
+		struct redis_watch watch = catalog_watch_init(c);
+		c->tiers.redis = redis_new(base, &conf->redis, &watch);
+	}
 	return c;
 fail:
 	catalog_free(c);
@@ -60,12 +67,16 @@ void catalog_free(struct catalog *c)
 {
 	if (!c)
 		return;
+	catalog_cascades_fini(c);
 	flights_close(c->flights);
 	redis_free(c->tiers.redis);
 	c->tiers.redis = NULL;
 	fetcher_free(c->fetcher);
 	workers_free(c->tiers.cpu);
 	flights_free(c->flights);
+	catalog_watch_fini(c);
+	replay_free(c->replay);
+	history_free(c->history);
 	memory_free(c->tiers.memory);
 	tiers_fini(&c->tiers);
 	free(c);
@@ -83,37 +94,39 @@ const struct conf *catalog_conf(const struct catalog *c)
 
 /* ---- keys ---- */
 
-static const char *hash_name(const struct conf_type *type, const char *data, size_t len, struct key_room **room, struct key *key)
+/* True if the name was a JSON object or array: then *key is its HASHKEY behind the prefix. */
+static bool hash_name(const struct conf_type *type, const char *data, size_t len, struct key_room **room, struct key *key)
 {
-	static char error[128];
 	char hex[HASHKEY_LEN + 1];
-	const char *reason;
-	if (hashkey(hex, data + type->prefix_len, len - type->prefix_len, &reason) < 0) {
-		snprintf(error, sizeof(error), "ERR invalid key: the name begins like JSON but is not: %s", reason);
-		return error;
-	}
+	const char *name = data + type->prefix_len, *reason;
+	size_t name_len = len - type->prefix_len, blanks = 0;
+	while (blanks < name_len && strchr(" \t\r\n", name[blanks]))
+		blanks++;
+	if (blanks == name_len || !strchr("{[", name[blanks]) || name_len > CATALOG_CONTEXT_MAX
+	    || hashkey(hex, name, name_len, &reason) < 0)
+		return false;
 	char *made = key_room_add(room, type->prefix_len + HASHKEY_LEN);
 	memcpy(made, data, type->prefix_len);
 	memcpy(made + type->prefix_len, hex, HASHKEY_LEN);
 	*key = key_of(made, type->prefix_len + HASHKEY_LEN);
-	return NULL;
+	return true;
 }
 
 const char *catalog_key(struct catalog *c, const char *data, size_t len, struct key_room **room, struct key *key)
 {
 	if (len == 0)
 		return "ERR invalid key: empty";
-	if (len > CONF_KEY_MAX)
-		return "ERR invalid key: longer than 4096 bytes";
 	if (memchr(data, '\0', len))
 		return "ERR invalid key: contains a NUL byte";
 	if (len >= strlen(CONF_OWN_PREFIX) && memcmp(data, CONF_OWN_PREFIX, strlen(CONF_OWN_PREFIX)) == 0)
 		return "ERR invalid key: keys that begin with " CONF_OWN_PREFIX " are the daemon's own";
 	if (memchr(data, '{', len) || memchr(data, '[', len)) {
 		const struct conf_type *type = conf_match(c->tiers.conf, data, len);
-		if (type && type->hash_names && strchr("{[", data[type->prefix_len]))
-			return hash_name(type, data, len, room, key);
+		if (type && type->hash_names && hash_name(type, data, len, room, key))
+			return NULL;
 	}
+	if (len > CONF_KEY_MAX)
+		return "ERR invalid key: longer than 4096 bytes";
 	*key = key_of(data, len);
 	return NULL;
 }
@@ -127,36 +140,106 @@ const struct conf_type *catalog_type(struct catalog *c, const struct key *key)
 
 static void found_in_memory(const struct memory_entry *e, struct outcome *o)
 {
+	bool has_end = e->expires_ms != MEMORY_FOREVER;
 	*o = (struct outcome){
 		.status = e->value ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = e->value,
 		.number = e->value ? (int64_t)e->value->len : 0,
-		.ttl_ms = e->expires_ms ? e->expires_ms - clock_ms() : -1, .age_ms = clock_ms() - e->stored_ms,
+		.is_stale = clock_ms() >= e->expires_ms,
+		.ttl_ms = has_end ? e->expires_ms - clock_ms() : -1, .age_ms = clock_ms() - e->stored_ms,
 		.tier = "memory", .source = e->source};
 }
 
-const struct memory_entry *catalog_hit(struct catalog *c, const struct key *key)
+/* An entry that needs a second thought. True if it may be served; a refresh behind is
+ * started where it is due. It may be gone from memory then. */
+static bool may_serve(struct catalog *c, const struct key *key, const struct memory_entry *e, bool refreshes)
+{
+	const struct conf_type *type = &c->tiers.conf->types[e->type];
+	enum freshness fresh = tiers_judge(&c->tiers, type, e);
+	if (fresh == FRESH_HELD || fresh == FRESH_SUSPECT)
+		return false;
+	if (fresh == FRESH_STALE)
+		tiers_count(&c->tiers, type)->stale_hits++;
+	if (fresh != FRESH_YES && refreshes)
+		flights_refresh(c->flights, type, key);
+	return true;
+}
+
+struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mode mode, bool *is_absent)
 {
 	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());
-	if (e)
-		++*(e->value ? &c->tiers.counters[e->type].memory_hits : &c->tiers.counters[e->type].absent_hits);
-	return e;
+	*is_absent = false;
+	if (!e)
+		return NULL;
+	struct type_counters *count = &c->tiers.counters[e->type];
+	struct value *v = e->value;
+	bool absent = !v;
+	if (!tiers_is_fresh(&c->tiers, e, clock_ms()) && !may_serve(c, key, e, mode == READ_GET))
+		return NULL;
+	++*(v ? &count->memory_hits : &count->absent_hits);
+	*is_absent = absent;
+	return v;
+}
+
+bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group)
+{
+	return flights_is_fetched_by(c->flights, key, group);
+}
+
+static bool serve_from_memory(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
+{
+	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());
+	struct outcome o;
+	if (!e)
+		return false;
+	found_in_memory(e, &o);
+	struct type_counters *count = &c->tiers.counters[e->type];
+	struct value *v = e->value ? value_ref(e->value) : NULL; /* what follows may change the key */
+	bool serves = tiers_is_fresh(&c->tiers, e, clock_ms()) || may_serve(c, key, e, mode == READ_GET);
+	if (serves) {
+		++*(v ? &count->memory_hits : &count->absent_hits);
+		done(arg, &o);
+	}
+	value_unref(v);
+	return serves;
+}
+
+/* What depends on a refreshed value is to be made of the new one: so it follows it. */
+struct refresh {
+	struct catalog *catalog;
+	const struct conf_type *type;
+	outcome_fn done;
+	void *arg;
+};
+
+static void on_refreshed(void *arg, const struct outcome *o)
+{
+	struct refresh *r = arg;
+	if (o->status != OUTCOME_ERROR)
+		catalog_cascade(r->catalog, r->type);
+	r->done(r->arg, o);
+	free(r);
+}
+
+static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, enum read_mode mode,
+	outcome_fn done, void *arg)
+{
+	struct refresh *r = xmalloc(sizeof(*r));
+	*r = (struct refresh){.catalog = c, .type = type, .done = done, .arg = arg};
+	flights_read(c->flights, type, key, mode, on_refreshed, r);
 }
 
 void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
-	const struct memory_entry *e = mode == READ_REFRESH ? NULL : catalog_hit(c, key);
-	if (e) {
-		struct outcome o;
-		found_in_memory(e, &o);
-		if (o.value)
-			value_ref(o.value); /* done may change the key */
-		done(arg, &o);
-		value_unref(o.value);
+	bool wants_fetch = mode == READ_REFRESH || mode == READ_FORCE;
+	if (!wants_fetch && serve_from_memory(c, key, mode, done, arg))
+		return;
+	const struct conf_type *type = tiers_type(&c->tiers, key);
+	if (wants_fetch && type->fetch.kind == CONF_FETCH_NONE) {
+		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
 		return;
 	}
-	const struct conf_type *type = tiers_type(&c->tiers, key);
-	if (mode == READ_REFRESH && type->fetch.kind == CONF_FETCH_NONE) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
+	if (wants_fetch) {
+		refresh(c, type, key, mode, done, arg);
 		return;
 	}
 	tiers_count(&c->tiers, type)->misses++;
@@ -192,6 +275,8 @@ static void part(void *catalog, const struct conf_type *type, const char *name, 
 	buf_add(&key_bytes, type->key, type->prefix_len);
 	buf_add_str(&key_bytes, name);
 	const char *error = catalog_key(c, key_bytes.data, key_bytes.len, &room, &key);
+	if (!error && catalog_type(c, &key) != type)
+		error = "ERR the name is empty, or its key belongs to another type";
 	if (error)
 		on_part(order, &(struct outcome){.status = OUTCOME_ERROR, .error = error});
 	else
@@ -226,6 +311,9 @@ void catalog_inspect(struct catalog *c, struct value *v, void (*done)(void *arg)
 }
 
 struct probe {
+	struct catalog *catalog;
+	const struct conf_type *type;
+	struct key key;                 /* owned */
 	bool is_declared;
 	outcome_fn done;
 	void *arg;
@@ -239,16 +327,26 @@ struct outcome catalog_without_redis(bool is_declared, const struct redis_result
 	return (struct outcome){.status = OUTCOME_ERROR, .error = error};
 }
 
+int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, const struct key *key, int64_t redis_ms)
+{
+	int64_t left_ms = tiers_logical_ttl_ms(type, redis_ms);
+	return left_ms < 0 && history_is_foreign(c->history, key, redis_ms, tiers_window_ms(type)) ? redis_ms : left_ms;
+}
+
 static void on_probed(void *arg, const struct redis_result *r)
 {
 	struct probe *p = arg;
 	char error[CATALOG_ERROR_MAX];
-	struct outcome o = {.status = OUTCOME_FOUND, .number = r->number, .ttl_ms = r->ttl_ms, .tier = "redis"};
+	int64_t left_ms = catalog_left_ms(p->catalog, p->type, &p->key, r->ttl_ms);
+	struct outcome o = {.status = OUTCOME_FOUND, .number = r->number, .ttl_ms = left_ms ? left_ms : -1, .tier = "redis"};
 	if (r->status == REDIS_WRONGTYPE)
 		o = (struct outcome){.status = OUTCOME_ERROR, .error = r->error};
-	else if (r->status != REDIS_OK || r->ttl_ms == -2)
+	else if (r->status != REDIS_ANSWERED)
 		o = catalog_without_redis(p->is_declared, r, error);
+	else if (left_ms < 0)
+		o = (struct outcome){.status = OUTCOME_ABSENT};
 	p->done(p->arg, &o);
+	free((char *)p->key.data);
 	free(p);
 }
 
@@ -256,13 +354,15 @@ void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, vo
 {
 	const struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
 	const struct conf_type *type = tiers_type(&c->tiers, key);
-	if (e) {
+	if (e && (tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
 		struct outcome o;
 		found_in_memory(e, &o);
+		if (o.is_stale)
+			o = (struct outcome){.status = OUTCOME_ABSENT};
 		done(arg, &o);
 	} else if (tiers_has_redis(&c->tiers, type)) {
 		struct probe *p = xmalloc(sizeof(*p));
-		*p = (struct probe){.is_declared = tiers_is_declared(&c->tiers, type), .done = done, .arg = arg};
+		*p = (struct probe){.catalog = c, .type = type, .key = key_dup(key), .is_declared = tiers_is_declared(&c->tiers, type), .done = done, .arg = arg};
 		redis_probe(c->tiers.redis, key, on_probed, p);
 	} else if (tiers_is_declared(&c->tiers, type)) {
 		done(arg, &(struct outcome){.status = OUTCOME_ABSENT});
@@ -273,7 +373,8 @@ void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, vo
 
 /* ---- housekeeping ---- */
 
-void catalog_expire_some(struct catalog *c)
+void catalog_tick(struct catalog *c)
 {
 	memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
+	catalog_replay_some(c);
 }

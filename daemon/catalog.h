@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "flight.h"
 #include "key.h"
@@ -20,7 +21,6 @@ struct cJSON;
 struct conf;
 struct conf_type;
 struct event_base;
-struct memory_entry;
 
 /* Makes the tiers that conf declares and starts connecting. conf outlives it. NULL
  * (errno) when the system has no thread or descriptor left. */
@@ -28,6 +28,8 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf);
 
 /* Ends what is under way with errors, then frees. No client may be left. NULL is allowed. */
 void catalog_free(struct catalog *c);
+
+#define CATALOG_CONTEXT_MAX 8192        /* bytes of a JSON context that is hashed: some 0.5 ms at the worst, on the loop */
 
 /* Makes *key of what a client wrote, which it borrows: checks it, and where its type
  * says hash_names replaces a name that is a JSON object or array by its HASHKEY, in
@@ -37,9 +39,15 @@ const char *catalog_key(struct catalog *c, const char *data, size_t len, struct 
 /* The type that declares key; one named "undeclared" if none does. */
 const struct conf_type *catalog_type(struct catalog *c, const struct key *key);
 
-/* The hit path: the entry of key in memory, counted as use; NULL: call catalog_get.
- * An entry without a value is a remembered absence. */
-const struct memory_entry *catalog_hit(struct catalog *c, const struct key *key);
+/* The hit path: the value of key if memory has one that may be served, counted as use
+ * (mode GET starts a refresh behind where one is due, PEEK does not);
+ * good until the next call. NULL: it is known not to exist if *is_absent, else call
+ * catalog_get. */
+struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mode mode, bool *is_absent);
+
+/* True if key is being fetched by a program of this process group: who asks from there
+ * for what it is to deliver must not wait, and reads with READ_PEEK. */
+bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group);
 
 /* Found, absent, or an error. */
 void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg);
@@ -57,8 +65,9 @@ struct catalog_set {
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 
-/* Removes keys everywhere; outcome.number tells how many there were. */
-void catalog_delete(struct catalog *c, const struct key *keys, size_t n, outcome_fn done, void *arg);
+/* Removes keys everywhere; outcome.number tells how many there were. who is kept for
+ * EXPLAIN. Here and with catalog_invalidate the types that depend on them follow. */
+void catalog_delete(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg);
 
 /* New logical TTL (> 0); outcome.number is 1 if the key is there. */
 void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, outcome_fn done, void *arg);
@@ -71,14 +80,22 @@ const char *catalog_pattern_error(struct catalog *c, const char *pattern, size_t
 
 /* Removes all keys of the type of that name, or all declared keys that match
  * "prefix*"; outcome.number tells how many. The pattern is a good one. */
-void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, outcome_fn done, void *arg);
+void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, const char *who,
+	outcome_fn done, void *arg);
 
-/* Drops some of what is past its end; called at short intervals. */
-void catalog_expire_some(struct catalog *c);
+/* Found: outcome.value is a text of some lines for a person. */
+void catalog_explain(struct catalog *c, const struct key *key, outcome_fn done, void *arg);
+
+/* Housekeeping: drops some of what is past its end, tells Redis again what it refused.
+ * Called at short intervals. */
+void catalog_tick(struct catalog *c);
 
 /* Figures for STATS and INFO: an object to be deleted by the caller. type may be
  * NULL for all. */
 struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type);
+/* How the whole is, for HEALTH: an object to be deleted by the caller. */
+struct cJSON *catalog_health(struct catalog *c);
+
 /* Adds the lines of INFO's Stats section that the catalog knows. */
 void catalog_info(struct catalog *c, struct buf *b);
 

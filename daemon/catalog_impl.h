@@ -1,21 +1,56 @@
 /* What the catalog's own files share: catalog.c (making, keys, reading),
- * catalog_write.c, catalog_invalidate.c and catalog_stats.c. For nobody else. */
+ * catalog_watch.c, catalog_write.c, catalog_invalidate.c, catalog_cascade.c,
+ * catalog_explain.c and catalog_stats.c. For nobody else. */
 #ifndef CATCACHED_CATALOG_IMPL_H
 #define CATCACHED_CATALOG_IMPL_H
 
 #include "catalog.h"
 #include "tiers.h"
 
+struct cascade;
 struct fetcher;
+struct history;
+struct replay;
 
 struct catalog {
 	struct tiers tiers;
+	struct history *history;
+	struct replay *replay;
 	struct flights *flights;
 	struct fetcher *fetcher;
+	struct cascade *cascades;       /* by type index; see catalog_cascade.c */
+	uint64_t cascade_round;
+	const char **prefixes;          /* what Redis is to tell of */
+	size_t n_prefixes;
+	struct key guard;               /* len 0: none */
 };
 
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"
 #define CATALOG_ERROR_MAX 256
+
+/* What the catalog wants to hear of from Redis. catalog_watch_init computes the
+ * prefixes; catalog_watch_fini frees them. */
+struct redis_watch catalog_watch_init(struct catalog *c);
+void catalog_watch_fini(struct catalog *c);
+
+/* Tells Redis again what it refused (full, read-only); called at short intervals. */
+void catalog_replay_some(struct catalog *c);
+
+/* The timers of the cascades. */
+void catalog_cascades_init(struct catalog *c, struct event_base *base);
+void catalog_cascades_fini(struct catalog *c);
+
+/* A key of type was invalidated here: so will be what depends on it. */
+void catalog_cascade(struct catalog *c, const struct conf_type *type);
+
+/* catalog_delete without a cascade. */
+void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg);
+
+/* Removes all keys of type, without a cascade. */
+void catalog_clear(struct catalog *c, const struct conf_type *type, outcome_fn done, void *arg);
+
+/* tiers_logical_ttl_ms for a key of which a change by others may have been heard. */
+int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, const struct key *key, int64_t redis_ms);
 
 /* Redis gave no good answer about a key: a declared key is then not known to exist;
  * for another there is no one else to ask, so the outcome is an error, put into error. */

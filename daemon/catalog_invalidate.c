@@ -8,6 +8,7 @@
 #include "catalog_impl.h"
 #include "clock.h"
 #include "log.h"
+#include "replay.h"
 
 struct invalidation {
 	struct catalog *catalog;
@@ -16,7 +17,8 @@ struct invalidation {
 	size_t prefix_len;
 	uint64_t in_memory, in_both;    /* as in struct change */
 	int64_t in_redis;
-	size_t pending;                 /* answers of Redis still to come, the scan's included */
+	size_t pending;                 /* answers of Redis still to come, the scans' included */
+	bool has_failed;
 	outcome_fn done;
 	void *arg;
 };
@@ -30,13 +32,50 @@ static bool is_meant(void *arg, const struct key *key)
 	return type && (!inv->type || inv->type == type);
 }
 
+/* Keys of type may be among those meant. */
+static bool is_touched(const struct invalidation *inv, const struct conf_type *type)
+{
+	size_t common = type->prefix_len < inv->prefix_len ? type->prefix_len : inv->prefix_len;
+	return (!inv->type || inv->type == type) && memcmp(type->key, inv->prefix, common) == 0;
+}
+
+static void clear_memory(struct invalidation *inv)
+{
+	struct tiers *t = &inv->catalog->tiers;
+	fence_break_matching(&t->fences, is_meant, inv);
+	for (size_t i = 0; i < t->conf->n_types; i++) {
+		const struct conf_type *type = &t->conf->types[i];
+		if (!is_touched(inv, type))
+			continue;
+		uint64_t dropped = memory_drop_prefix(t->memory, type->index, inv->prefix, inv->prefix_len, clock_ms());
+		*(tiers_has_redis(t, type) ? &inv->in_both : &inv->in_memory) += dropped;
+		tiers_count(t, type)->drops += dropped;
+	}
+}
+
+/* What Redis did not hear of is to be cleared there when it is back. */
+static void replay_invalidation(struct invalidation *inv)
+{
+	struct tiers *t = &inv->catalog->tiers;
+	clear_memory(inv); /* a reader may have found some in Redis meanwhile */
+	for (size_t i = 0; i < t->conf->n_types; i++) {
+		const struct conf_type *type = &t->conf->types[i];
+		if (is_touched(inv, type) && tiers_has_redis(t, type))
+			replay_clear(inv->catalog->replay, type);
+	}
+}
+
 static void on_invalidated(void *arg, const struct redis_result *r)
 {
 	struct invalidation *inv = arg;
-	if (r->status == REDIS_OK)
+	if (r->status == REDIS_ANSWERED)
 		inv->in_redis += r->number;
+	else
+		inv->has_failed = true;
 	if (--inv->pending)
 		return;
+	if (inv->has_failed)
+		replay_invalidation(inv);
 	inv->done(inv->arg, &(struct outcome){.status = OUTCOME_FOUND,
 		.number = (int64_t)inv->in_memory + catalog_touched(inv->in_redis, inv->in_both)});
 	free(inv->prefix);
@@ -63,18 +102,32 @@ static void on_scanned(void *arg, const struct key *keys, size_t n)
 	free(meant);
 }
 
-static void invalidate_memory(struct invalidation *inv)
+/* The leases of fetches under way for these keys go first: what they bring is too old. */
+static void on_leases(void *arg, const struct key *leases, size_t n)
 {
-	struct tiers *t = &inv->catalog->tiers;
-	fence_break_matching(&t->fences, is_meant, inv);
-	for (size_t i = 0; i < t->conf->n_types; i++) {
-		const struct conf_type *type = &t->conf->types[i];
-		if (inv->type && inv->type != type)
-			continue;
-		uint64_t dropped = memory_drop_prefix(t->memory, type->index, inv->prefix, inv->prefix_len, clock_ms());
-		*(tiers_has_redis(t, type) ? &inv->in_both : &inv->in_memory) += dropped;
-		tiers_count(t, type)->drops += dropped;
+	struct invalidation *inv = arg;
+	struct key *keys = xcalloc(n, sizeof(*keys));
+	size_t n_keys = 0;
+	for (size_t i = 0; i < n; i++)
+		if (redis_lease_of(&leases[i], &keys[n_keys]) && is_meant(inv, &keys[n_keys]))
+			n_keys++;
+	if (n_keys) {
+		inv->pending++;
+		redis_delete(inv->catalog->tiers.redis, keys, n_keys, on_invalidated, inv);
 	}
+	free(keys);
+}
+
+static void scan(struct invalidation *inv)
+{
+	struct redis *redis = inv->catalog->tiers.redis;
+	struct buf leases = BUF_INIT;
+	buf_add_str(&leases, CONF_OWN_PREFIX "lease:{");
+	buf_add(&leases, inv->prefix, inv->prefix_len);
+	inv->pending = 2;
+	redis_scan(redis, leases.data, leases.len, on_leases, on_invalidated, inv);
+	redis_scan(redis, inv->prefix, inv->prefix_len, on_scanned, on_invalidated, inv);
+	buf_free(&leases);
 }
 
 static void invalidate(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
@@ -83,13 +136,23 @@ static void invalidate(struct catalog *c, const struct conf_type *type, const ch
 	struct invalidation *inv = xcalloc(1, sizeof(*inv));
 	*inv = (struct invalidation){.catalog = c, .type = type, .prefix = xstrndup(prefix, len), .prefix_len = len,
 		.pending = 1, .done = done, .arg = arg};
-	invalidate_memory(inv);
+	clear_memory(inv);
 	log_info("invalidated", "type=%s keys_in_memory=%llu", type ? type->name : "any",
 		(unsigned long long)(inv->in_memory + inv->in_both));
 	if (c->tiers.redis)
-		redis_scan(c->tiers.redis, inv->prefix, len, on_scanned, on_invalidated, inv);
+		scan(inv);
 	else
-		on_invalidated(inv, &(struct redis_result){.status = REDIS_OK});
+		on_invalidated(inv, &(struct redis_result){.status = REDIS_ANSWERED});
+}
+
+void catalog_clear(struct catalog *c, const struct conf_type *type, outcome_fn done, void *arg)
+{
+	if (type->exact) {
+		struct key key = key_of(type->key, type->prefix_len);
+		catalog_remove(c, &key, 1, "a cascade, or the end of an outage", done, arg);
+	} else {
+		invalidate(c, type, type->key, type->prefix_len, done, arg);
+	}
 }
 
 static bool is_prefix(const char *pattern, size_t len)
@@ -106,15 +169,25 @@ const char *catalog_pattern_error(struct catalog *c, const char *pattern, size_t
 	return "ERR no such type; a pattern is the name of a type, or prefix*";
 }
 
-void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, outcome_fn done, void *arg)
+/* Each type that the pattern touches begins a cascade. */
+static void cascade(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len)
 {
-	const struct conf_type *type = conf_type_named(c->tiers.conf, pattern, len);
-	if (is_prefix(pattern, len)) {
-		invalidate(c, NULL, pattern, len - 1, done, arg);
-	} else if (type->exact) {
+	struct invalidation what = {.type = type, .prefix = (char *)prefix, .prefix_len = len};
+	for (size_t i = 0; i < c->tiers.conf->n_types; i++)
+		if (is_touched(&what, &c->tiers.conf->types[i]))
+			catalog_cascade(c, &c->tiers.conf->types[i]);
+}
+
+void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, const char *who, outcome_fn done, void *arg)
+{
+	const struct conf_type *type = is_prefix(pattern, len) ? NULL : conf_type_named(c->tiers.conf, pattern, len);
+	const char *prefix = type ? type->key : pattern;
+	size_t prefix_len = type ? type->prefix_len : len - 1;
+	if (type && type->exact) {
 		struct key key = key_of(type->key, type->prefix_len);
-		catalog_delete(c, &key, 1, done, arg);
-	} else {
-		invalidate(c, type, type->key, type->prefix_len, done, arg);
+		catalog_delete(c, &key, 1, who, done, arg);
+		return;
 	}
+	cascade(c, type, prefix, prefix_len);
+	invalidate(c, type, prefix, prefix_len, done, arg);
 }

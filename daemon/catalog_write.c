@@ -11,6 +11,8 @@
 #include "catalog_impl.h"
 #include "check.h"
 #include "clock.h"
+#include "history.h"
+#include "replay.h"
 #include "value.h"
 
 /* ---- SET ---- */
@@ -50,42 +52,59 @@ static void write_ok(struct write *w)
 
 static int remember(struct write *w)
 {
-	return tiers_remember(&w->catalog->tiers, w->type, &w->key, w->value, w->how.ttl_ms, SOURCE_CLIENT);
+	struct tiers *t = &w->catalog->tiers;
+	return tiers_remember(t, w->type, &w->key, w->value, w->how.ttl_ms, SOURCE_CLIENT, t->epoch);
+}
+
+/* Redis is to have it when it can. */
+static void replay(struct write *w)
+{
+	int64_t expires_ms = w->how.ttl_ms ? clock_ms() + w->how.ttl_ms : MEMORY_FOREVER;
+	if (tiers_has_redis(&w->catalog->tiers, w->type))
+		replay_write(w->catalog->replay, w->type, &w->key, w->value, expires_ms);
 }
 
 /* Redis did not take it. With a memory tier the value lives there; no client sees an error for it. */
 static void redis_refused(struct write *w, const struct redis_result *r)
 {
 	tiers_count(&w->catalog->tiers, w->type)->redis_failures++;
-	if (w->type->in_memory)
+	if (w->type->in_memory) {
+		replay(w);
 		write_ok(w);
-	else
+	} else
 		write_fail(w, r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
 }
 
 static void on_written(void *arg, const struct redis_result *r)
 {
 	struct write *w = arg;
-	if (r->status == REDIS_OK)
+	if (r->status == REDIS_ANSWERED) {
+		replay_forget(w->catalog->replay, &w->key);
 		write_ok(w);
-	else
+	} else {
 		redis_refused(w, r);
+	}
+}
+
+static bool is_live(const struct memory_entry *e)
+{
+	return e && e->value && clock_ms() < e->expires_ms;
 }
 
 /* Without Redis the memory tier decides whether the condition holds. */
 static void write_to_memory(struct write *w)
 {
 	struct tiers *t = &w->catalog->tiers;
-	const struct memory_entry *e = memory_peek(t->memory, &w->key, clock_ms());
-	bool is_there = e && e->value;
+	bool is_there = is_live(memory_peek(t->memory, &w->key, clock_ms()));
 	if ((w->how.condition == REDIS_IF_ABSENT && is_there) || (w->how.condition == REDIS_IF_PRESENT && !is_there)) {
 		write_finish(w, &(struct outcome){.status = OUTCOME_ABSENT});
 		return;
 	}
 	tiers_forget(t, &w->key);
-	if (remember(w) == 0)
+	if (remember(w) == 0) {
+		replay(w);
 		write_ok(w);
-	else if (w->type->in_memory)
+	} else if (w->type->in_memory)
 		write_fail(w, "ERR ", "the value does not fit into memory.limit");
 	else
 		write_fail(w, "UNAVAILABLE redis: ", t->redis ? redis_reason(t->redis) : "off");
@@ -100,7 +119,8 @@ static void on_written_if(void *arg, const struct redis_result *r)
 	bool whole = fence_lift(&t->fences, &w->fence);
 	if (r->status == REDIS_NIL) {
 		write_finish(w, &(struct outcome){.status = OUTCOME_ABSENT});
-	} else if (r->status == REDIS_OK) {
+	} else if (r->status == REDIS_ANSWERED) {
+		replay_forget(w->catalog->replay, &w->key);
 		tiers_forget(t, &w->key);
 		if (whole)
 			(void)remember(w); /* no room: Redis has it */
@@ -117,12 +137,14 @@ static void write_to_tiers(struct write *w)
 	if (!tiers_reaches_redis(t, w->type)) {
 		write_to_memory(w);
 	} else if (w->how.condition == REDIS_ALWAYS) {
+		if (replay_has(w->catalog->replay, &w->key))
+			replay(w);
 		tiers_forget(t, &w->key);
 		(void)remember(w); /* no room: Redis has it */
-		redis_write(t->redis, &w->key, w->value, w->how.ttl_ms, REDIS_ALWAYS, on_written, w);
+		redis_write(t->redis, &w->key, w->value, tiers_redis_ttl_ms(w->type, w->how.ttl_ms), REDIS_ALWAYS, on_written, w);
 	} else {
 		fence_set(&t->fences, &w->fence, &w->key);
-		redis_write(t->redis, &w->key, w->value, w->how.ttl_ms, w->how.condition, on_written_if, w);
+		redis_write(t->redis, &w->key, w->value, tiers_redis_ttl_ms(w->type, w->how.ttl_ms), w->how.condition, on_written_if, w);
 	}
 }
 
@@ -166,6 +188,9 @@ void catalog_set(struct catalog *c, const struct key *key, struct value *v, cons
 /* What a change of keys waits for: the answer of Redis, with what memory knows. */
 struct change {
 	struct catalog *catalog;
+	struct key *keys;       /* those that Redis is told of, owned; to be told again if it did not hear */
+	size_t n_keys;
+	int64_t ttl_ms;         /* EXPIRE: the new one; 0: DEL */
 	bool is_declared;       /* all of the keys are */
 	uint64_t in_memory;     /* keys that only the memory tier holds, and that were there */
 	uint64_t in_both;       /* keys of the memory tier that Redis should have too, and that were there */
@@ -173,83 +198,128 @@ struct change {
 	void *arg;
 };
 
+static void change_free(struct change *ch)
+{
+	for (size_t i = 0; i < ch->n_keys; i++)
+		free((char *)ch->keys[i].data);
+	free(ch->keys);
+	free(ch);
+}
+
+/* Redis did not hear of it (or perhaps it did: once more does no harm). */
+static void replay_change(struct change *ch)
+{
+	struct tiers *t = &ch->catalog->tiers;
+	for (size_t i = 0; i < ch->n_keys; i++) {
+		const struct conf_type *type = tiers_type(t, &ch->keys[i]);
+		const struct memory_entry *e = ch->ttl_ms ? memory_peek(t->memory, &ch->keys[i], clock_ms()) : NULL;
+		if (e && e->value) {
+			replay_write(ch->catalog->replay, type, &ch->keys[i], e->value, e->expires_ms);
+		} else if (tiers_is_declared(t, type)) {
+			tiers_forget(t, &ch->keys[i]); /* a reader may have found it in Redis meanwhile */
+			replay_delete(ch->catalog->replay, type, &ch->keys[i]);
+		}
+	}
+}
+
 static void on_changed(void *arg, const struct redis_result *r)
 {
 	struct change *ch = arg;
 	struct outcome o = {.status = OUTCOME_FOUND, .number = (int64_t)(ch->in_memory + ch->in_both)};
 	char error[CATALOG_ERROR_MAX];
-	if (r->status == REDIS_OK)
+	for (size_t i = 0; i < ch->n_keys && r->status == REDIS_ANSWERED && !ch->ttl_ms; i++)
+		replay_forget(ch->catalog->replay, &ch->keys[i]);
+	if (r->status == REDIS_ANSWERED)
 		o.number = (int64_t)ch->in_memory + catalog_touched(r->number, ch->in_both);
 	else if (!ch->is_declared)
 		o = catalog_without_redis(false, r, error);
+	if (r->status == REDIS_DOWN || r->status == REDIS_ERROR)
+		replay_change(ch);
 	ch->done(ch->arg, &o);
-	free(ch);
+	change_free(ch);
 }
 
-/* Fills in[] with those of keys that are in Redis; says whether all are declared. */
-static size_t keys_in_redis(struct catalog *c, const struct key *keys, size_t n, struct key *in, bool *all_declared)
+/* Copies those of keys that are in Redis to ch, and notes whether all are declared. */
+static void keep_keys(struct change *ch, const struct key *keys, size_t n)
 {
-	size_t n_in = 0;
-	*all_declared = true;
+	struct tiers *t = &ch->catalog->tiers;
+	ch->keys = xcalloc(n, sizeof(*ch->keys));
+	ch->is_declared = true;
 	for (size_t i = 0; i < n; i++) {
-		const struct conf_type *type = tiers_type(&c->tiers, &keys[i]);
-		if (!tiers_is_declared(&c->tiers, type))
-			*all_declared = false;
-		if (tiers_has_redis(&c->tiers, type))
-			in[n_in++] = keys[i];
+		const struct conf_type *type = tiers_type(t, &keys[i]);
+		ch->is_declared &= tiers_is_declared(t, type);
+		if (tiers_has_redis(t, type))
+			ch->keys[ch->n_keys++] = key_dup(&keys[i]);
 	}
-	return n_in;
 }
 
-static void forget_all(struct catalog *c, const struct key *keys, size_t n, struct change *ch)
+static struct change *change_new(struct catalog *c, const struct key *keys, size_t n, outcome_fn done, void *arg)
 {
+	struct change *ch = xcalloc(1, sizeof(*ch));
+	*ch = (struct change){.catalog = c, .done = done, .arg = arg};
+	keep_keys(ch, keys, n);
+	if (ch->is_declared || c->tiers.redis)
+		return ch;
+	done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = CATALOG_REDIS_IS_OFF});
+	change_free(ch);
+	return NULL;
+}
+
+static void forget_all(struct change *ch, const struct key *keys, size_t n, const char *who)
+{
+	struct catalog *c = ch->catalog;
 	for (size_t i = 0; i < n; i++) {
 		const struct conf_type *type = tiers_type(&c->tiers, &keys[i]);
 		bool was_there = tiers_forget(&c->tiers, &keys[i]);
 		*(tiers_has_redis(&c->tiers, type) ? &ch->in_both : &ch->in_memory) += was_there;
 		tiers_count(&c->tiers, type)->drops++;
+		if (replay_has(c->replay, &keys[i]))
+			replay_delete(c->replay, type, &keys[i]);
+		if (tiers_is_declared(&c->tiers, type))
+			history_changed(c->history, &keys[i], who);
 	}
 }
 
-void catalog_delete(struct catalog *c, const struct key *keys, size_t n, outcome_fn done, void *arg)
+void catalog_delete(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg)
 {
-	struct change *ch = xcalloc(1, sizeof(*ch));
-	struct key *in_redis = xcalloc(n, sizeof(*in_redis));
-	*ch = (struct change){.catalog = c, .done = done, .arg = arg};
-	size_t n_in_redis = keys_in_redis(c, keys, n, in_redis, &ch->is_declared);
-	if (!ch->is_declared && !c->tiers.redis) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = CATALOG_REDIS_IS_OFF});
-		free(ch);
-	} else {
-		forget_all(c, keys, n, ch);
-		if (n_in_redis)
-			redis_delete(c->tiers.redis, in_redis, n_in_redis, on_changed, ch);
-		else
-			on_changed(ch, &(struct redis_result){.status = REDIS_OK});
+	for (size_t i = 0; i < n; i++) {
+		const struct conf_type *type = tiers_type(&c->tiers, &keys[i]);
+		if (tiers_is_declared(&c->tiers, type))
+			catalog_cascade(c, type);
 	}
-	free(in_redis);
+	catalog_remove(c, keys, n, who, done, arg);
+}
+
+void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg)
+{
+	struct change *ch = change_new(c, keys, n, done, arg);
+	if (!ch)
+		return;
+	forget_all(ch, keys, n, who);
+	if (ch->n_keys)
+		redis_delete(c->tiers.redis, ch->keys, ch->n_keys, on_changed, ch);
+	/* Reads that wait for another sidecar's fetch: it is too old now, and its lease is gone. */
+	for (size_t i = 0; i < n; i++)
+		flights_wake(c->flights, &keys[i]);
+	if (!ch->n_keys)
+		on_changed(ch, &(struct redis_result){.status = REDIS_ANSWERED});
 }
 
 void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, outcome_fn done, void *arg)
 {
-	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
-	const struct conf_type *type = tiers_type(&c->tiers, key);
-	bool is_there = e && e->value;
-	if (!tiers_is_declared(&c->tiers, type) && !c->tiers.redis) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = CATALOG_REDIS_IS_OFF});
+	struct change *ch = change_new(c, key, 1, done, arg);
+	if (!ch)
 		return;
-	}
+	const struct conf_type *type = tiers_type(&c->tiers, key);
+	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
+	bool is_there = is_live(e);
+	ch->ttl_ms = ttl_ms;
+	*(ch->n_keys ? &ch->in_both : &ch->in_memory) = is_there;
 	fence_break(&c->tiers.fences, key); /* a fill under way knows the old TTL */
 	if (is_there)
-		memory_set_expiry(e, clock_ms() + ttl_ms, e->until_ms);
-
-	struct change *ch = xcalloc(1, sizeof(*ch));
-	*ch = (struct change){.catalog = c, .is_declared = tiers_is_declared(&c->tiers, type), .done = done, .arg = arg};
-	if (tiers_has_redis(&c->tiers, type)) {
-		ch->in_both = is_there;
-		redis_expire(c->tiers.redis, key, ttl_ms, on_changed, ch);
-	} else {
-		ch->in_memory = is_there;
-		on_changed(ch, &(struct redis_result){.status = REDIS_OK});
-	}
+		tiers_set_ttl(&c->tiers, type, e, ttl_ms);
+	if (ch->n_keys)
+		redis_expire(c->tiers.redis, key, tiers_redis_ttl_ms(type, ttl_ms), on_changed, ch);
+	else
+		on_changed(ch, &(struct redis_result){.status = REDIS_ANSWERED});
 }

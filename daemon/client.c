@@ -45,6 +45,7 @@ struct client {
 	struct out out;
 	struct slot *first, **last;     /* replies owed, in order */
 	size_t n_slots;
+	size_t slot_bytes;              /* in those that are done */
 	struct slot *exclusive;         /* the pending one that nothing may overtake or follow, if any */
 	struct parked *parked;
 	bool busy;                      /* input is being processed further up the stack */
@@ -61,13 +62,13 @@ struct client {
 static bool is_blocked(const struct client *c)
 {
 	return c->closing || c->exclusive || c->parked || c->n_slots >= CLIENT_SLOTS_MAX
-		|| out_pending(&c->out) >= CLIENT_OUTPUT_PAUSE;
+		|| out_pending(&c->out) + c->slot_bytes >= CLIENT_OUTPUT_PAUSE;
 }
 
-static struct slot *slot_new(struct client *c, bool overlaps)
+static struct slot *slot_new(struct client *c)
 {
 	struct slot *s = xmalloc(sizeof(*s));
-	*s = (struct slot){.client = c, .out = OUT_INIT, .resp = c->resp, .overlaps = overlaps};
+	*s = (struct slot){.client = c, .out = OUT_INIT, .resp = c->resp};
 	*c->last = s;
 	c->last = &s->next;
 	c->n_slots++;
@@ -77,37 +78,40 @@ static struct slot *slot_new(struct client *c, bool overlaps)
 struct slot *call_defer(struct call *call)
 {
 	struct client *c = call->client;
-	bool overlaps = call->command->flags & COMMAND_READ;
 	if (!call->slot)
-		call->slot = slot_new(c, overlaps);
-	call->slot->overlaps = overlaps;
-	if (!overlaps)
+		call->slot = slot_new(c);
+	if (!(call->command->flags & COMMAND_READ))
 		c->exclusive = call->slot;
 	call->deferred = true;
 	return call->slot;
 }
 
-/* Where an answer goes that is known now: behind those that are still owed. */
-static struct buf *reply_now(struct client *c)
+static void mark_done(struct slot *s)
 {
-	if (!c->first)
-		return &c->out.bytes;
-	struct slot *s = slot_new(c, true);
 	s->done = true;
-	return &s->out.bytes;
+	s->client->slot_bytes += out_pending(&s->out);
+}
+
+/* An error that is known now goes behind the replies that are still owed. */
+static void reply_error_now(struct client *c, const char *text)
+{
+	struct slot *s = c->first ? slot_new(c) : NULL;
+	reply_add_error(s ? &s->out.bytes : &c->out.bytes, text);
+	if (s)
+		mark_done(s);
 }
 
 static void run_request(struct client *c, const struct request_arg *argv, size_t argc)
 {
 	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc, .resp = c->resp, .out = &c->out};
 	if (c->first) {
-		call.slot = slot_new(c, true);
+		call.slot = slot_new(c);
 		call.out = &call.slot->out;
 	}
 	c->server->stats.commands++;
 	command_run(&call);
 	if (call.slot && !call.deferred)
-		call.slot->done = true;
+		mark_done(call.slot);
 }
 
 static void release_owners(const struct request_arg *argv, size_t argc)
@@ -165,7 +169,7 @@ static void accept_request(struct client *c)
 {
 	struct request_parser *p = &c->parser;
 	if (p->discarded) {
-		reply_add_error(reply_now(c), "ERR out of memory for an argument");
+		reply_error_now(c, "ERR out of memory for an argument");
 		release_owners(p->argv, p->argc);
 	} else if (p->argc > 0 && must_wait(c, p->argv)) {
 		park(c, p->argv, p->argc);
@@ -185,7 +189,7 @@ static void refuse_frame(struct client *c)
 		return;
 	char text[96];
 	snprintf(text, sizeof(text), "ERR Protocol error: %s", c->parser.error);
-	reply_add_error(reply_now(c), text);
+	reply_error_now(c, text);
 }
 
 /* Without memory the argument is thrown away as it comes, and its request answered with an error. */
@@ -230,6 +234,7 @@ static void collect(struct client *c)
 		if (!c->first)
 			c->last = &c->first;
 		c->n_slots--;
+		c->slot_bytes -= out_pending(&s->out);
 		out_move(&c->out, &s->out);
 		free(s);
 	}
@@ -237,6 +242,8 @@ static void collect(struct client *c)
 
 static void send_output(struct client *c)
 {
+	if (c->out.bytes.failed)
+		c->broken = true; /* a reply is incomplete, so all that would follow is out of step */
 	if (!c->broken && out_send(&c->out, c->fd) < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
 		c->broken = true;
 }
@@ -328,7 +335,7 @@ void slot_done(struct slot *s)
 		free(s);
 		return;
 	}
-	s->done = true;
+	mark_done(s);
 	if (c->exclusive == s)
 		c->exclusive = NULL;
 	/* Only the head of the queue can set anything moving. */
@@ -478,13 +485,24 @@ void client_set_resp(struct client *c, int resp)
 	c->resp = resp;
 }
 
-uid_t client_uid(const struct client *c)
+static struct ucred peer_of(const struct client *c)
 {
-	struct ucred cred = {.uid = (uid_t)-1};
+	struct ucred cred = {.pid = -1, .uid = (uid_t)-1};
 	socklen_t len = sizeof(cred);
 	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return (uid_t)-1;
-	return cred.uid;
+		cred = (struct ucred){.pid = -1, .uid = (uid_t)-1};
+	return cred;
+}
+
+uid_t client_uid(const struct client *c)
+{
+	return peer_of(c).uid;
+}
+
+pid_t client_group(const struct client *c)
+{
+	pid_t pid = peer_of(c).pid;
+	return pid > 0 ? getpgid(pid) : -1;
 }
 
 void client_close_after_reply(struct client *c)

@@ -18,7 +18,7 @@ struct client;
 struct server;
 
 #define CLIENT_NAME_MAX 256
-#define CLIENT_SLOTS_MAX 1024           /* replies owed to one client before it is not read any more */
+#define CLIENT_SLOTS_MAX 128            /* replies owed to one client before it is not read any more */
 #define CLIENT_OUTPUT_PAUSE 262144      /* bytes owed, likewise */
 
 /* The place of one reply that is to come. */
@@ -28,7 +28,6 @@ struct slot {
 	struct out out;
 	int resp;                       /* RESP version to encode in */
 	bool done;
-	bool overlaps;                  /* what follows may begin before it is done */
 };
 
 /* Takes over fd (connected, non-blocking). Frees itself when the peer goes. */
@@ -49,6 +48,9 @@ void client_set_resp(struct client *c, int resp);
 
 /* The user at the other end (SO_PEERCRED, as of the connect); (uid_t)-1 if unknown. */
 uid_t client_uid(const struct client *c);
+
+/* The process group at the other end (as of now; of the process that connected), or -1. */
+pid_t client_group(const struct client *c);
 
 /* After the replies owed so far the connection is closed. */
 void client_close_after_reply(struct client *c);

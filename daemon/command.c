@@ -53,16 +53,18 @@ const struct command commands[] = {
 	{"DIGEST", 2, COMMAND_READ, 1, 1, 1, command_digest, NULL, "string", "The XXH3-64 of the value, 16 hex digits."},
 	{"PEEK", 2, COMMAND_READ, 1, 1, 1, command_peek, NULL, "string", "GET without fetching."},
 	{"META", 2, COMMAND_READ, 1, 1, 1, command_meta, NULL, "catalog", "What is known about the value."},
-	{"REFRESH", 2, COMMAND_WRITE, 1, 1, 1, command_refresh, NULL, "catalog", "Fetches now and replaces the value."},
+	{"EXPLAIN", 2, COMMAND_READ, 1, 1, 1, command_explain, NULL, "catalog", "What GET would do now and why, for a person."},
+	{"REFRESH", -2, COMMAND_WRITE, 1, 1, 1, command_refresh, NULL, "catalog", "Fetches now and replaces the value."},
 	{"INVALIDATE", -2, COMMAND_WRITE | COMMAND_ADMIN, 0, 0, 0, command_invalidate, NULL, "catalog", "DEL for a type, or for prefix*."},
 	{"HASHKEY", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_hashkey, NULL, "catalog", "The canonical key of a request context."},
 	{"PING", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_ping, NULL, "connection", "PONG, or the argument."},
 	{"ECHO", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_echo, NULL, "connection", "The argument."},
-	{"HELLO", -1, COMMAND_WRITE | COMMAND_FAST, 0, 0, 0, command_hello, NULL, "connection", "Chooses the protocol version."},
+	{"HELLO", -1, COMMAND_FAST, 0, 0, 0, command_hello, NULL, "connection", "Chooses the protocol version."},
 	{"SELECT", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_select, NULL, "connection", "There is one database, 0."},
-	{"QUIT", -1, COMMAND_WRITE | COMMAND_FAST, 0, 0, 0, command_quit, NULL, "connection", "Closes the connection."},
+	{"QUIT", -1, COMMAND_FAST, 0, 0, 0, command_quit, NULL, "connection", "Closes the connection."},
 	{"CLIENT", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, NULL, client_commands, "connection", "About this connection."},
 	{"STATS", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_stats, NULL, "server", "Figures as JSON."},
+	{"HEALTH", 1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_health, NULL, "server", "How the daemon is, as JSON."},
 	{"INFO", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_info, NULL, "server", "Figures in the sections of Redis."},
 	{"CONFIG", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, NULL, config_commands, "server", "Settings."},
 	{"COMMAND", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_command, command_commands, "server", "What commands there are."},
@@ -72,7 +74,7 @@ const struct command commands[] = {
 static const struct command *find_in(const struct command *table, const char *name, size_t len)
 {
 	for (const struct command *c = table; c->name; c++)
-		if (((name[0] ^ c->name[0]) & 0xdf) == 0 && strncasecmp(name, c->name, len) == 0 && c->name[len] == '\0')
+		if (((name[0] ^ c->name[0]) & 0xdf) == 0 && strlen(c->name) == len && strncasecmp(name, c->name, len) == 0)
 			return c;
 	return NULL;
 }
@@ -217,7 +219,8 @@ void command_run(struct call *call)
 	}
 	if (call->command->sub && call->argc > 1) {
 		parent = call->command;
-		const struct command *sub = find_in(parent->sub, call->argv[1].data, call->argv[1].len);
+		const struct request_arg *word = &call->argv[1];
+		const struct command *sub = word->len ? find_in(parent->sub, word->data, word->len) : NULL;
 		if (!sub) {
 			unknown_subcommand(call);
 			return;

@@ -12,7 +12,7 @@
 #include "server.h"
 
 enum command_flags {
-	COMMAND_READ = 1,       /* changes nothing: may overlap with the reads before it */
+	COMMAND_READ = 1,       /* changes nothing: may overlap with the reads before it; all others wait for those before them */
 	COMMAND_WRITE = 2,
 	COMMAND_ADMIN = 4,      /* only for admin.users */
 	COMMAND_FAST = 8,       /* never waits for Redis or a fetch */
@@ -99,6 +99,7 @@ void command_peek(struct call *call);
 void command_digest(struct call *call);
 void command_getif(struct call *call);
 void command_meta(struct call *call);
+void command_explain(struct call *call);
 
 void command_set(struct call *call);            /* command_write.c */
 void command_setex(struct call *call);
@@ -109,6 +110,7 @@ void command_invalidate(struct call *call);
 
 void command_hashkey(struct call *call);        /* command_server.c */
 void command_stats(struct call *call);
+void command_health(struct call *call);
 void command_info(struct call *call);
 void command_config_get(struct call *call);
 void command_command(struct call *call);

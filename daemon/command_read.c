@@ -68,6 +68,19 @@ static void on_outcome_to_inspect(void *arg, const struct outcome *o)
 
 /* ---- GET, PEEK ---- */
 
+static bool is_fetched_by_program(struct catalog *c, const struct key *key)
+{
+	return catalog_type(c, key)->fetch.kind == CONF_FETCH_EXEC;
+}
+
+/* A hook that asks for the key it is fetching would wait for itself: it is answered
+ * with what the tiers have. */
+static enum read_mode mode_for(const struct call *call, const struct key *key)
+{
+	struct catalog *c = call->server->catalog;
+	return is_fetched_by_program(c, key) && catalog_is_fetched_by(c, key, client_group(call->client)) ? READ_PEEK : READ_GET;
+}
+
 static void render_value(struct asking *a, const struct outcome *o, struct out *out, int resp)
 {
 	(void)a;
@@ -83,13 +96,15 @@ static void get(struct call *call, enum read_mode mode)
 	struct key key;
 	if (!call_key(call, 1, &room, &key))
 		return;
-	const struct memory_entry *e = catalog_hit(call->server->catalog, &key);
-	if (e && e->value)
-		out_add_value(call->out, e->value);
-	else if (e)
+	bool is_absent;
+	struct value *v = catalog_hit(call->server->catalog, &key, mode, &is_absent);
+	if (v)
+		out_add_value(call->out, v);
+	else if (is_absent)
 		reply_add_null(&call->out->bytes, call->resp);
 	else
-		catalog_get(call->server->catalog, &key, mode, on_outcome, asking_new(call, &key, render_value));
+		catalog_get(call->server->catalog, &key, mode == READ_GET ? mode_for(call, &key) : mode, on_outcome,
+			asking_new(call, &key, render_value));
 	key_room_free(room);
 }
 
@@ -170,13 +185,14 @@ void command_getif(struct call *call)
 	if (!call_key(call, 1, &room, &key))
 		return;
 	copy_digest(digest, &call->argv[2]);
-	const struct memory_entry *e = catalog_hit(call->server->catalog, &key);
-	if (e && e->value && e->value->inspected) {
-		add_if(call->out, call->resp, e->value, digest);
+	bool is_absent;
+	struct value *v = catalog_hit(call->server->catalog, &key, READ_GET, &is_absent);
+	if (v && v->inspected) {
+		add_if(call->out, call->resp, v, digest);
 	} else {
 		struct asking *a = asking_new(call, &key, render_if);
 		memcpy(a->digest, digest, sizeof(digest));
-		catalog_get(call->server->catalog, &key, READ_GET, on_outcome_to_inspect, a);
+		catalog_get(call->server->catalog, &key, mode_for(call, &key), on_outcome_to_inspect, a);
 	}
 	key_room_free(room);
 }
@@ -213,7 +229,7 @@ static void render_meta(struct asking *a, const struct outcome *o, struct out *o
 	reply_add_map(b, resp, 10);
 	add_field_str(b, "type", a->type->name, resp);
 	add_field_str(b, "tier", found ? o->tier : NULL, resp);
-	add_field_str(b, "state", found ? "fresh" : "absent", resp);
+	add_field_str(b, "state", !found ? "absent" : o->is_stale ? "stale" : "fresh", resp);
 	add_field_int(b, "age_ms", has_age, o->age_ms, resp);
 	add_field_int(b, "ttl_ms", found, o->ttl_ms, resp);
 	add_field_int(b, "size", found, found ? (int64_t)o->value->len : 0, resp);
@@ -229,6 +245,21 @@ void command_meta(struct call *call)
 	struct key key;
 	if (call_key(call, 1, &room, &key))
 		catalog_get(call->server->catalog, &key, READ_PEEK, on_outcome_to_inspect, asking_new(call, &key, render_meta));
+	key_room_free(room);
+}
+
+static void render_text(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a;
+	reply_add_verbatim(&out->bytes, resp, o->value->data, o->value->len);
+}
+
+void command_explain(struct call *call)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (call_key(call, 1, &room, &key))
+		catalog_explain(call->server->catalog, &key, on_outcome, asking_new(call, &key, render_text));
 	key_room_free(room);
 }
 
@@ -283,7 +314,7 @@ void command_strlen(struct call *call)
 #define GATHER_WINDOW 1000      /* keys of one request asked about at the same time */
 
 struct gather;
-typedef void (*ask_fn)(struct catalog *c, const struct key *key, outcome_fn done, void *arg);
+typedef void (*ask_fn)(struct gather *g, const struct key *key, outcome_fn done, void *arg);
 
 struct gathered {
 	struct gather *gather;
@@ -295,6 +326,7 @@ struct gathered {
 struct gather {
 	struct slot *slot;              /* NULL while the call is still running */
 	struct catalog *catalog;
+	pid_t group;                    /* who asks, if a key may be fetched by a program; else -1 */
 	ask_fn ask;
 	void (*render)(struct gather *g, struct out *out, int resp);
 	struct key *keys;
@@ -328,7 +360,7 @@ static void gather_ask(struct gather *g)
 		size_t i = g->asked++;
 		g->pending++;
 		g->items[i].gather = g;
-		g->ask(g->catalog, &g->keys[i], on_gathered, &g->items[i]);
+		g->ask(g, &g->keys[i], on_gathered, &g->items[i]);
 	}
 	g->asking = false;
 }
@@ -375,7 +407,10 @@ static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *
 		return;
 	}
 	struct gather *g = xcalloc(1, sizeof(*g) + n * sizeof(g->items[0]));
-	*g = (struct gather){.catalog = call->server->catalog, .ask = ask, .render = render, .keys = keys, .room = room, .n = n};
+	*g = (struct gather){.catalog = call->server->catalog, .group = -1, .ask = ask, .render = render, .keys = keys, .room = room, .n = n};
+	for (size_t i = 0; i < n && g->group < 0; i++)
+		if (is_fetched_by_program(g->catalog, &keys[i]))
+			g->group = client_group(call->client);
 	gather_ask(g);
 	if (g->pending > 0)
 		gather_defer(g, call);
@@ -383,9 +418,10 @@ static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *
 		gather_finish(g, call->out, call->resp);
 }
 
-static void ask_value(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+static void ask_value(struct gather *g, const struct key *key, outcome_fn done, void *arg)
 {
-	catalog_get(c, key, READ_GET, done, arg);
+	bool is_own = g->group >= 0 && catalog_is_fetched_by(g->catalog, key, g->group);
+	catalog_get(g->catalog, key, is_own ? READ_PEEK : READ_GET, done, arg);
 }
 
 /* A key that cannot be had gets its error in its place, never a false nil; one of
@@ -424,7 +460,12 @@ static void render_count(struct gather *g, struct out *out, int resp)
 	reply_add_integer(&out->bytes, count);
 }
 
+static void ask_whether(struct gather *g, const struct key *key, outcome_fn done, void *arg)
+{
+	catalog_probe(g->catalog, key, done, arg);
+}
+
 void command_exists(struct call *call)
 {
-	gather(call, catalog_probe, render_count);
+	gather(call, ask_whether, render_count);
 }

@@ -16,14 +16,12 @@
 #include "memory.h"
 #include "version.h"
 
-#define HASHKEY_TEXT_MAX 8192   /* some 0.5 ms at the worst, on the loop */
-
 void command_hashkey(struct call *call)
 {
 	char hex[HASHKEY_LEN + 1];
 	const char *reason;
 	struct buf text = BUF_INIT;
-	if (call->argv[1].len > HASHKEY_TEXT_MAX) {
+	if (call->argv[1].len > CATALOG_CONTEXT_MAX) {
 		call_error(call, "ERR the context is longer than 8192 bytes");
 		return;
 	}
@@ -86,6 +84,11 @@ void command_stats(struct call *call)
 		reply_json(call, catalog_stats(c, type));
 	else
 		call_error(call, "ERR no such type");
+}
+
+void command_health(struct call *call)
+{
+	reply_json(call, catalog_health(call->server->catalog));
 }
 
 /* ---- INFO ---- */

@@ -1,4 +1,5 @@
 /* Commands that change keys. Each checks its words, then asks the catalog. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,13 +146,25 @@ void command_setex(struct call *call)
 
 /* ---- DEL, EXPIRE, REFRESH, INVALIDATE ---- */
 
+#define WHO_MAX 128
+
+/* The caller, for EXPLAIN. */
+static const char *who(const struct call *call, char text[WHO_MAX])
+{
+	const char *name = client_name(call->client);
+	snprintf(text, WHO_MAX, "%s of client %llu%s%s, uid %ld", call->command->name,
+		(unsigned long long)client_id(call->client), *name ? " " : "", name, (long)client_uid(call->client));
+	return text;
+}
+
 void command_del(struct call *call)
 {
 	size_t n = call->argc - 1;
+	char name[WHO_MAX];
 	struct key_room *room = NULL;
 	struct key *keys = call_keys(call, &room);
 	if (keys)
-		catalog_delete(call->server->catalog, keys, n, on_counted, call_defer(call));
+		catalog_delete(call->server->catalog, keys, n, who(call, name), on_counted, call_defer(call));
 	key_room_free(room);
 	free(keys);
 }
@@ -161,12 +174,13 @@ void command_expire(struct call *call)
 	struct key_room *room = NULL;
 	struct key key;
 	int64_t seconds;
+	char name[WHO_MAX];
 	if (!call_key(call, 1, &room, &key) || !call_integer_arg(call, 2, &seconds))
 		goto out;
 	if (seconds > INT64_MAX / 4000 || seconds < -(INT64_MAX / 4000))
 		invalid_expire(call, "expire");
 	else if (seconds <= 0)
-		catalog_delete(call->server->catalog, &key, 1, on_counted, call_defer(call));
+		catalog_delete(call->server->catalog, &key, 1, who(call, name), on_counted, call_defer(call));
 	else
 		catalog_expire(call->server->catalog, &key, seconds * 1000, on_counted, call_defer(call));
 out:
@@ -177,8 +191,11 @@ void command_refresh(struct call *call)
 {
 	struct key_room *room = NULL;
 	struct key key;
-	if (call_key(call, 1, &room, &key))
-		catalog_get(call->server->catalog, &key, READ_REFRESH, on_refreshed, call_defer(call));
+	bool is_forced = call->argc == 3 && call_arg_is(call, 2, "FORCE");
+	if (call->argc > 3 || (call->argc == 3 && !is_forced))
+		call_error(call, "ERR syntax error");
+	else if (call_key(call, 1, &room, &key))
+		catalog_get(call->server->catalog, &key, is_forced ? READ_FORCE : READ_REFRESH, on_refreshed, call_defer(call));
 	key_room_free(room);
 }
 
@@ -203,6 +220,7 @@ static void on_one_invalidated(void *arg, const struct outcome *o)
 void command_invalidate(struct call *call)
 {
 	size_t n = call->argc - 1;
+	char name[WHO_MAX];
 	for (size_t i = 1; i <= n; i++) {
 		const char *error = catalog_pattern_error(call->server->catalog, call->argv[i].data, call->argv[i].len);
 		if (error) {
@@ -213,5 +231,6 @@ void command_invalidate(struct call *call)
 	struct sum *s = xmalloc(sizeof(*s));
 	*s = (struct sum){.slot = call_defer(call), .pending = n};
 	for (size_t i = 1; i <= n; i++)
-		catalog_invalidate(call->server->catalog, call->argv[i].data, call->argv[i].len, on_one_invalidated, s);
+		catalog_invalidate(call->server->catalog, call->argv[i].data, call->argv[i].len,
+			who(call, name), on_one_invalidated, s);
 }

@@ -1,22 +1,72 @@
-/* The choice of a driver, and what the SQL drivers need to know of SQL. See
- * fetch.h. The catalog calls fetch_start; the drivers do the rest. */
+/* The choice of a driver, and what must not be in a driver's message. See fetch.h.
+ * The catalog calls fetch_start; the drivers do the rest. */
 #include "fetch.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "../proto/buf.h"
+#include "breaker.h"
+#include "clock.h"
 
 struct source {
 	const struct fetch_driver *driver;      /* NULL: nothing needs it */
 	void *self;
 };
 
+/* A fetch on its way: between the driver and who wants it stands the breaker. */
+struct passage {
+	TAILQ_ENTRY(passage) link;      /* in refused */
+	struct breaker *breaker;
+	fetch_done_fn done;
+	void *arg;
+};
+TAILQ_HEAD(passages, passage);
+
 struct fetcher {
 	struct source sql, exec, assemble;
+	struct breaker database, *programs;     /* programs: by type index */
+	size_t n_types;
+	struct passages refused;        /* by a breaker, to be told so by the loop */
+	struct event *refusal;
 };
+
+/* ---- breakers ---- */
+
+static void on_refusal(evutil_socket_t fd, short what, void *arg)
+{
+	struct fetcher *f = arg;
+	struct fetch_result result = {.status = FETCH_FAILED};
+	struct passages now = TAILQ_HEAD_INITIALIZER(now);
+	(void)fd, (void)what;
+	clock_update();
+	snprintf(result.error, sizeof(result.error), "the source has not answered %d times in a row and is left alone for a while",
+		BREAKER_FAILURES);
+	TAILQ_CONCAT(&now, &f->refused, link);
+	for (struct passage *p; (p = TAILQ_FIRST(&now)); free(p)) {
+		TAILQ_REMOVE(&now, p, link);
+		p->done(p->arg, &result);
+	}
+}
+
+const char *fetch_database_state(const struct fetcher *f)
+{
+	return breaker_state(&f->database);
+}
+
+const char *fetch_programs_state(const struct fetcher *f)
+{
+	const struct breaker *worst = NULL;
+	for (size_t i = 0; i < f->n_types; i++)
+		if (!worst || f->programs[i].open_ms > worst->open_ms)
+			worst = &f->programs[i];
+	return worst ? breaker_state(worst) : "closed";
+}
 
 /* ---- drivers ---- */
 
@@ -47,6 +97,10 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
 	fetch_part_fn part, void *catalog)
 {
 	struct fetcher *f = xcalloc(1, sizeof(*f));
+	f->n_types = conf->n_types;
+	f->programs = xcalloc(conf->n_types, sizeof(*f->programs));
+	TAILQ_INIT(&f->refused);
+	f->refusal = evtimer_new(base, on_refusal, f);
 	bool assembles = is_used(conf, CONF_FETCH_ASSEMBLE);
 	if (assembles || is_used(conf, CONF_FETCH_SQL)) {
 		f->sql.driver = open_sql(base, &conf->database, cpu, &f->sql.self);
@@ -80,7 +134,31 @@ void fetcher_free(struct fetcher *f)
 	source_free(&f->assemble);      /* before the driver it asks */
 	source_free(&f->exec);
 	source_free(&f->sql);
+	on_refusal(-1, 0, f);
+	event_free(f->refusal);
+	free(f->programs);
 	free(f);
+}
+
+/* Assembling asks no source itself: its list and its parts do. */
+static struct breaker *breaker_of(struct fetcher *f, const struct conf_type *type)
+{
+	switch (type->fetch.kind) {
+	case CONF_FETCH_SQL:
+		return &f->database;
+	case CONF_FETCH_EXEC:
+		return &f->programs[type->index];
+	default:
+		return NULL;
+	}
+}
+
+static void on_passed(void *arg, const struct fetch_result *result)
+{
+	struct passage *p = arg;
+	breaker_report(p->breaker, !result->timed_out);
+	p->done(p->arg, result);
+	free(p);
 }
 
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
@@ -103,126 +181,27 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 	assert(source && source->driver);
 	const struct fetch_order order = {.type = type, .sql = type->fetch.sql, .shape = type->fetch.shape,
 		.name = name, .timeout_ms = type->fetch.timeout_ms};
-	source->driver->start(source->self, &order, done, arg);
-}
-
-/* ---- SQL ---- */
-
-static bool is_word_start(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static const char *skip_word(const char *p)
-{
-	while (is_word_start(*p) || is_digit(*p))
-		p++;
-	return p;
-}
-
-/* p is at the opening quote; a doubled one does not close. What is not closed goes to
- * the end. */
-static const char *skip_quoted(const char *p, bool backslashes)
-{
-	char quote = *p++;
-	for (; *p; p++) {
-		if (backslashes && *p == '\\' && p[1])
-			p++;
-		else if (*p == quote && *++p != quote)
-			break;
+	struct breaker *breaker = breaker_of(f, type);
+	if (!breaker) {
+		source->driver->start(source->self, &order, done, arg);
+		return;
 	}
-	return p;
-}
-
-static const char *skip_comment(const char *p)
-{
-	unsigned depth = 0;
-	do {
-		if (p[0] == '/' && p[1] == '*') {
-			depth++;
-			p += 2;
-		} else if (p[0] == '*' && p[1] == '/') {
-			depth--;
-			p += 2;
-		} else {
-			p++;
-		}
-	} while (*p && depth > 0);
-	return p;
-}
-
-/* $tag$ ... $tag$, or just the $ when no tag follows it. */
-static const char *skip_dollar(const char *p)
-{
-	const char *tag_end = is_digit(p[1]) ? p : skip_word(p + 1);
-	if (tag_end == p || *tag_end != '$')
-		return p + 1;
-	size_t tag_len = (size_t)(tag_end + 1 - p);
-	for (const char *q = tag_end + 1; *q; q++)
-		if (strncmp(q, p, tag_len) == 0)
-			return q + tag_len;
-	return p + strlen(p);
-}
-
-/* A word, or a string that begins with the letter E and so knows backslashes. A $
- * inside a word belongs to it. */
-static const char *skip_word_or_string(const char *p)
-{
-	const char *end = skip_word(p);
-	if (end == p + 1 && (*p == 'E' || *p == 'e') && *end == '\'')
-		return skip_quoted(end, true);
-	while (*end == '$')
-		end = skip_word(end + 1);
-	return end;
-}
-
-/* The end of the token at p, which is not a parameter. */
-static const char *skip_token(const char *p)
-{
-	if (is_word_start(*p) || is_digit(*p))
-		return skip_word_or_string(p);
-	if (*p == '\'' || *p == '"')
-		return skip_quoted(p, false);
-	if (*p == '$')
-		return skip_dollar(p);
-	if (p[0] == '-' && p[1] == '-')
-		return p + strcspn(p, "\n");
-	if (p[0] == '/' && p[1] == '*')
-		return skip_comment(p);
-	if (p[0] == ':' && (p[1] == ':' || p[1] == '='))
-		return p + 2;
-	return p + 1;
-}
-
-char *fetch_number_parameters(const char *sql, unsigned *uses, char **error)
-{
-	char *out = xmalloc(strlen(sql) + 1);   /* it never grows: " $1" for ":name" */
-	char *to = out;
-	const char *end;
-	*uses = 0;
-	for (const char *p = sql; *p; p = end) {
-		if (*p != ':' || !is_word_start(p[1])) {
-			end = skip_token(p);
-			to = mempcpy(to, p, (size_t)(end - p));
-			continue;
-		}
-		end = skip_word(p + 1);
-		if (end - p != 5 || memcmp(p, ":name", 5) != 0) {
-			*error = xasprintf("unknown parameter %.*s: the only one is :name", (int)(end - p), p);
-			free(out);
-			return NULL;
-		}
-		++*uses;
-		to = mempcpy(to, " $1", 3);     /* the blank, because and$1 would be one word */
+	struct passage *p = xmalloc(sizeof(*p));
+	*p = (struct passage){.breaker = breaker, .done = done, .arg = arg};
+	if (breaker_admits(breaker)) {
+		source->driver->start(source->self, &order, on_passed, p);
+		return;
 	}
-	*to = '\0';
-	return out;
+	TAILQ_INSERT_TAIL(&f->refused, p, link);
+	event_active(f->refusal, EV_TIMEOUT, 0);
 }
+
+bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+{
+	return type->fetch.kind == CONF_FETCH_EXEC && fetch_exec_is_run_by(f->exec.self, type, name, group);
+}
+
+/* ---- messages ---- */
 
 void fetch_redact(char *message)
 {

@@ -4,8 +4,10 @@
 #ifndef CATCACHED_FETCH_H
 #define CATCACHED_FETCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../conf/conf.h"
 
@@ -25,6 +27,7 @@ enum fetch_status { FETCH_FOUND, FETCH_ABSENT, FETCH_FAILED };
 struct fetch_result {
 	enum fetch_status status;
 	struct value *value;            /* FETCH_FOUND */
+	bool timed_out;                 /* FETCH_FAILED: the source did not answer in time */
 	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a line that names the cause, without keys or values */
 };
 
@@ -65,10 +68,20 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
  * may come after it. NULL is allowed. */
 void fetcher_free(struct fetcher *f);
 
-/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). done
+/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). A source
+ * (the database; the program of a type) that did not answer several times in a row is
+ * left alone for a while: then the fetch fails at once, see breaker.h. done
  * is called exactly once, from the loop, never before this has returned. */
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
+
+/* True if the process group is that of a program which is fetching name of type now. */
+bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group);
+bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group);
+
+/* The state of the database's breaker; and, of those of the programs, the worst. */
+const char *fetch_database_state(const struct fetcher *f);
+const char *fetch_programs_state(const struct fetcher *f);
 
 /* Constructors of the drivers; each stores its self and returns its table, or NULL (errno). */
 const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self);
@@ -86,13 +99,6 @@ struct fetch_assemble_options {
 };
 const struct fetch_driver *fetch_assemble_new(struct event_base *base,
 	const struct fetch_assemble_options *options, void **self);
-
-/* Rewrites :name parameters of sql for a database that numbers them ($1): string
- * and quoted identifiers, comments, dollar quotes and ::casts are left alone.
- * Returns the text (free it) and *uses: how often :name occurs; or NULL and
- * *error (a sentence, free it) when another :word occurs. With sql unchanged as
- * far as SQLite is concerned it also serves as the check of a configuration. */
-char *fetch_number_parameters(const char *sql, unsigned *uses, char **error);
 
 /* Takes out of a database's message what stands between quotes (" or ') or brackets,
  * because a value may be quoted there. */

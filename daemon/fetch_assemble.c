@@ -189,7 +189,7 @@ static void take_part(struct assembly *a, struct part *p, const struct fetch_res
 		a->bytes += p->value->len;
 		if (a->bytes <= FETCH_MAX_BYTES)
 			break;
-		fetch_call_failed(a->call, "the parts are larger than the limit");
+		fetch_call_failed(a->call, "the parts are larger than %zu MiB", FETCH_MAX_BYTES >> 20);
 		end(a);
 		break;
 	}

@@ -28,7 +28,7 @@ enum call_state {
 	CALL_WAITING,
 	CALL_RUNNING,           /* begun, holds a slot; answered or not */
 	CALL_STOPPING,          /* the same, answered, and its driver told to stop */
-	CALL_COPYING,           /* ended; the cpu pool makes its value */
+	CALL_MAKING,           /* ended; the cpu pool makes its value */
 };
 
 struct call {
@@ -93,6 +93,13 @@ void fetch_call_failed(struct fetch_call *call, const char *fmt, ...)
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
 	answer((struct call *)call, &result);
+}
+
+static void answer_timed_out(struct call *c, const char *where)
+{
+	struct fetch_result result = {.status = FETCH_FAILED, .timed_out = true};
+	snprintf(result.error, sizeof(result.error), "timed out after %lld ms%s", (long long)c->pub.order.timeout_ms, where);
+	answer(c, &result);
 }
 
 bool fetch_call_answered(const struct fetch_call *call)
@@ -165,7 +172,6 @@ static void stop(struct call *c)
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct call *c = arg;
-	long long timeout_ms = c->pub.order.timeout_ms;
 	(void)fd, (void)what;
 	clock_update();
 	switch (c->state) {
@@ -174,15 +180,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 		drop_waiting(c);
 		break;
 	case CALL_WAITING:
-		fetch_call_failed(&c->pub, "timed out after %lld ms, still waiting for its turn", timeout_ms);
+		answer_timed_out(c, ", still waiting for its turn");
 		drop_waiting(c);
 		break;
 	case CALL_RUNNING:
-		fetch_call_failed(&c->pub, "timed out after %lld ms", timeout_ms);
+		answer_timed_out(c, "");
 		stop(c);
 		break;
-	case CALL_COPYING:
-		fetch_call_failed(&c->pub, "timed out after %lld ms", timeout_ms);
+	case CALL_MAKING:
+		answer_timed_out(c, "");
 		break;
 	case CALL_STOPPING:
 		abort();                /* answered, so it has no deadline */
@@ -228,15 +234,15 @@ void fetch_call_end(struct fetch_call *call)
 
 /* ---- bytes to a value ---- */
 
-/* On a cpu worker if they are many: to give back megabytes takes its time too. */
-static void copy(void *arg)
+/* On a cpu worker if they are many. */
+static void make_value(void *arg)
 {
 	struct call *c = arg;
-	c->value = value_copy(c->bytes.data, c->bytes.len);
+	c->value = value_from_buf(&c->bytes);
 	buf_free(&c->bytes);
 }
 
-static void answer_copied(struct call *c)
+static void answer_made(struct call *c)
 {
 	if (c->value)
 		fetch_call_found(&c->pub, c->value);
@@ -244,10 +250,10 @@ static void answer_copied(struct call *c)
 		fetch_call_failed(&c->pub, "out of memory");
 }
 
-static void on_copied(void *arg)
+static void on_made(void *arg)
 {
 	struct call *c = arg;
-	answer_copied(c);
+	answer_made(c);
 	if (c->calls)
 		TAILQ_REMOVE(&c->calls->begun, c, link);
 	call_free(c);
@@ -259,12 +265,12 @@ void fetch_call_end_with(struct fetch_call *call, struct buf *b)
 	c->bytes = *b;
 	*b = (struct buf)BUF_INIT;
 	leave_slot(c);
-	c->state = CALL_COPYING;
-	if (c->done && c->bytes.len > COPY_INLINE_MAX && workers_submit(c->calls->cpu, copy, on_copied, c) == 0)
+	c->state = CALL_MAKING;
+	if (c->done && c->bytes.len > COPY_INLINE_MAX && workers_submit(c->calls->cpu, make_value, on_made, c) == 0)
 		return;
 	if (c->done)
-		copy(c);
-	on_copied(c);
+		make_value(c);
+	on_made(c);
 }
 
 /* ---- all of them ---- */
@@ -302,7 +308,7 @@ void fetch_calls_close(struct fetch_calls *calls)
 	/* From the head each time: an answer may end others, the assemblies it is a part of. */
 	while ((c = next_begun(calls))) {
 		fetch_call_failed(&c->pub, "shutting down");
-		if (c->state == CALL_COPYING) {
+		if (c->state == CALL_MAKING) {
 			TAILQ_REMOVE(&calls->begun, c, link);
 			c->calls = NULL;
 		} else {

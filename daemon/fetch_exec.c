@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "fetch.h"
 #include "fetch_call.h"
+#include "log.h"
 #include "process.h"
 #include "worker.h"
 
@@ -161,7 +162,7 @@ static void on_out_ready(evutil_socket_t fd, short what, void *arg)
 	if (n > 0)
 		h->out.len += (size_t)n;
 	if (h->out.len > FETCH_MAX_BYTES) {
-		give_up(h, "the output is larger than the limit");
+		give_up(h, "the output is larger than the limit of 256 MiB");
 	} else if (is_over(n)) {
 		drop_event(&h->out_ready);
 		if (h->state == HOOK_EXITED)
@@ -194,6 +195,15 @@ static void answer_failure(struct hook *h)
 		fetch_call_failed(h->call, "exit status %d%s%s", h->status, colon, h->line);
 }
 
+/* Exit status 1 means that the key does not exist; but it is also what many an
+ * interpreter ends with when the program breaks, so its last words are told. */
+static void answer_absence(struct hook *h)
+{
+	if (h->line_len)
+		log_warning("hook_says_absent", "type=%s stderr=%s", h->call->order.type->name, log_quote(h->line));
+	fetch_call_absent(h->call);
+}
+
 /* The process has ended. Whom it left behind goes with it. */
 static void finish(struct hook *h)
 {
@@ -205,7 +215,7 @@ static void finish(struct hook *h)
 		fetch_call_end_with(call, &h->out);
 	} else {
 		if (h->status == 1)
-			fetch_call_absent(call);
+			answer_absence(h);
 		else
 			answer_failure(h);
 		fetch_call_end(call);
@@ -342,4 +352,15 @@ const struct fetch_driver *fetch_exec_new(struct event_base *base, struct worker
 	d->calls = fetch_calls_new(base, cpu, HOOKS_MAX, &runner, d);
 	*self = d;
 	return &driver;
+}
+
+bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group)
+{
+	const struct exec *x = self;
+	const struct hook *h;
+	LIST_FOREACH(h, &x->hooks, link)
+		if (h->state == HOOK_RUNNING && h->process.pid == group && h->call->order.type == type
+		    && strcmp(h->call->order.name, name) == 0)
+			return true;
+	return false;
 }

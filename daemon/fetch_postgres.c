@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "../conf/sql.h"
 #include "../proto/buf.h"
 #include "clock.h"
 #include "fetch.h"
@@ -352,7 +353,7 @@ static void begin(void *driver, struct fetch_call *call)
 {
 	struct postgres *d = driver;
 	unsigned uses;
-	char *error, *sql = fetch_number_parameters(call->order.sql, &uses, &error);
+	char *error, *sql = sql_number_parameters(call->order.sql, &uses, &error);
 	if (!sql) {
 		fetch_call_failed(call, "%s", error);
 		fetch_call_end(call);

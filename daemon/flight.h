@@ -1,11 +1,13 @@
-/* Reads that memory cannot answer. For one key at most one flight is under way,
- * however many wait for it: it asks memory, then Redis, then fetches, judges what
- * came, stores it, and answers all. A flight whose key is changed meanwhile stores
- * nothing and starts again. */
+/* Reads that memory cannot answer, and refreshes. For one key at most one flight is
+ * under way, however many wait for it: it asks memory, then Redis, then fetches under a
+ * lease of the fleet, judges what came, stores it, and answers all. A flight whose key
+ * is changed meanwhile stores nothing and starts again. */
 #ifndef CATCACHED_FLIGHT_H
 #define CATCACHED_FLIGHT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "outcome.h"
 
@@ -13,6 +15,8 @@ struct conf_type;
 struct event_base;
 struct fetcher;
 struct flights;
+struct history;
+struct replay;
 struct tiers;
 
 #define FLIGHTS_MAX 10000       /* under way at once; one more read is refused */
@@ -22,9 +26,11 @@ enum read_mode {
 	READ_GET,               /* through all tiers, then fetch */
 	READ_PEEK,              /* through the tiers only */
 	READ_REFRESH,           /* fetch, with a fetch that begins after this call */
+	READ_FORCE,             /* the same, and store what comes whatever the guard and max_shrink say */
 };
 
-struct flights *flights_new(struct event_base *base, struct tiers *tiers);
+struct flights *flights_new(struct event_base *base, struct tiers *tiers, struct history *history,
+	struct replay *replay);
 
 /* Must be told before the first read of a type that has a fetch. */
 void flights_set_fetcher(struct flights *all, struct fetcher *fetcher);
@@ -39,6 +45,19 @@ void flights_free(struct flights *all);
  * for the type's fetch timeout, a Redis timeout and a second of grace. */
 void flights_read(struct flights *all, const struct conf_type *type, const struct key *key,
 	enum read_mode mode, outcome_fn done, void *arg);
+
+/* True if key is being fetched by a program (exec) of this process group: a reader from
+ * there must not wait for it. */
+bool flights_is_fetched_by(const struct flights *all, const struct key *key, pid_t group);
+
+/* Refreshes key behind the back of those who are served meanwhile: nobody waits, and
+ * nothing happens if a flight is under way or the key was tried in vain lately. */
+void flights_refresh(struct flights *all, const struct conf_type *type, const struct key *key);
+
+/* Something happened to key, or to its lease: whoever waits for another sidecar's fetch
+ * of it looks again. flights_wake_all: something happened to Redis. */
+void flights_wake(struct flights *all, const struct key *key);
+void flights_wake_all(struct flights *all);
 
 size_t flights_count(const struct flights *all);
 size_t flights_waiting(const struct flights *all);

@@ -1,6 +1,7 @@
 /* One line an event; see log.h. The level is the only state. */
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 
 #define LINE_MAX_BYTES 2048
 #define QUOTE_MAX_BYTES 200
-#define QUOTE_SLOTS 4
+#define QUOTE_SLOTS 5           /* four for the fields, one for the event itself */
 
 static enum log_level max_level = LOG_LEVEL_INFO;
 
@@ -40,6 +41,30 @@ bool log_enabled(enum log_level level)
 	return level <= max_level;
 }
 
+/* A pipe that nobody empties must not stop the daemon: while there is no room in it,
+ * lines are dropped and counted. (O_NONBLOCK is not ours to set: stderr may be shared.) */
+static bool has_room(void)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
+static void write_line(const char *line, size_t len)
+{
+	static unsigned long dropped;
+	char note[80];
+	if (!has_room()) {
+		dropped++;
+		return;
+	}
+	if (dropped) {
+		int n = snprintf(note, sizeof(note), "level=warning event=log_dropped lines=%lu\n", dropped);
+		(void)!write(STDERR_FILENO, note, (size_t)n); /* a log that cannot be written is no reason to stop */
+		dropped = 0;
+	}
+	(void)!write(STDERR_FILENO, line, len);
+}
+
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
 	if (!log_enabled(level))
@@ -60,9 +85,7 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 			used = sizeof(line) - 2;
 	}
 	line[used++] = '\n';
-	/* A log that cannot be written must not stop the daemon. */
-	ssize_t ignored = write(STDERR_FILENO, line, used);
-	(void)ignored;
+	write_line(line, used);
 }
 
 static bool needs_quotes(const char *s)

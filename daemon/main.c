@@ -74,16 +74,23 @@ static void set_up_allocator(void)
 	mallopt(M_ARENA_MAX, 2);
 }
 
-static void raise_descriptor_limit(unsigned max_clients)
+/* Where the system gives fewer descriptors than the clients may take, there are fewer
+ * clients, so that fetches and Redis always find one. */
+static void fit_descriptors(struct conf *conf)
 {
 	struct rlimit r;
-	rlim_t want = (rlim_t)max_clients + OTHER_DESCRIPTORS;
+	rlim_t want = (rlim_t)conf->max_clients + OTHER_DESCRIPTORS;
 	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= want)
 		return;
+	rlim_t had = r.rlim_cur;
 	r.rlim_cur = want < r.rlim_max ? want : r.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur < want)
-		log_warning("few_descriptors", "wanted=%llu have=%llu remedy=%s", (unsigned long long)want,
-			(unsigned long long)r.rlim_cur, log_quote("raise LimitNOFILE, or lower listen.max_clients"));
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+		r.rlim_cur = had;
+	if (r.rlim_cur >= want)
+		return;
+	conf->max_clients = r.rlim_cur > 2 * OTHER_DESCRIPTORS ? (unsigned)r.rlim_cur - OTHER_DESCRIPTORS : (unsigned)r.rlim_cur / 2;
+	log_warning("few_descriptors", "wanted=%llu have=%llu max_clients=%u remedy=%s", (unsigned long long)want,
+		(unsigned long long)r.rlim_cur, conf->max_clients, log_quote("raise LimitNOFILE, or lower listen.max_clients"));
 }
 
 static void on_stop(evutil_socket_t sig, short what, void *arg)
@@ -105,7 +112,7 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 	struct daemon *d = arg;
 	(void)fd, (void)what;
 	clock_update();
-	catalog_expire_some(d->catalog);
+	catalog_tick(d->catalog);
 }
 
 static void watch(struct daemon *d)
@@ -182,7 +189,7 @@ static int run(const char *file)
 	srandom((unsigned)clock_us());
 	log_set_level((enum log_level)log_level_named(d.conf->log_level));
 	signal(SIGPIPE, SIG_IGN);
-	raise_descriptor_limit(d.conf->max_clients);
+	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
 	if (status == 0) {
 		log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d.conf->listen_path), d.conf->n_types);

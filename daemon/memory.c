@@ -184,7 +184,7 @@ static void remove_entry(struct memory *m, struct memory_entry *e)
 
 static bool is_past(const struct memory_entry *e, int64_t now_ms)
 {
-	return (e->expires_ms && now_ms >= e->expires_ms) || (e->until_ms && now_ms >= e->until_ms);
+	return now_ms >= e->gone_ms;
 }
 
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms)
@@ -242,8 +242,8 @@ static struct memory_entry *entry_new(const struct key *key, const struct memory
 		return NULL;
 	*e = (struct memory_entry){
 		.value = item->value ? value_ref(item->value) : NULL,
-		.stored_ms = item->stored_ms, .expires_ms = item->expires_ms, .until_ms = item->until_ms,
-		.hash = key->hash, .key_len = key->len, .type = (uint16_t)item->type, .source = (uint8_t)item->source,
+		.stored_ms = item->stored_ms, .fresh_ms = item->fresh_ms, .expires_ms = item->expires_ms, .gone_ms = item->gone_ms,
+		.hash = key->hash, .epoch = item->epoch, .key_len = key->len, .type = (uint16_t)item->type, .source = (uint8_t)item->source,
 	};
 	memcpy(e->key, key->data, key->len);
 	return e;
@@ -278,10 +278,11 @@ int memory_put(struct memory *m, const struct key *key, const struct memory_item
 	return keep_bounds(m, l);
 }
 
-void memory_set_expiry(struct memory_entry *e, int64_t expires_ms, int64_t until_ms)
+void memory_set_times(struct memory_entry *e, int64_t fresh_ms, int64_t expires_ms, int64_t gone_ms)
 {
+	e->fresh_ms = fresh_ms;
 	e->expires_ms = expires_ms;
-	e->until_ms = until_ms;
+	e->gone_ms = gone_ms;
 }
 
 bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms)

@@ -13,6 +13,8 @@
 struct memory;
 struct value;
 
+#define MEMORY_FOREVER INT64_MAX
+
 enum source { SOURCE_CLIENT, SOURCE_FETCH, SOURCE_REDIS };      /* who brought the value here */
 
 /* One key's place. Read-only outside memory.c; a pointer is good until the next
@@ -22,10 +24,12 @@ struct memory_entry {
 	struct memory_entry *newer, *older;     /* in the order of use, per type */
 	struct value *value;                    /* NULL: known not to exist (negative_ttl) */
 	int64_t stored_ms;                      /* clock_ms when it came */
-	int64_t expires_ms;                     /* clock_ms at the end of its logical TTL; 0: none */
-	int64_t until_ms;                       /* not served from here after this: memory_ttl; 0: no end */
+	int64_t fresh_ms;                       /* until then a hit needs no second thought */
+	int64_t expires_ms;                     /* end of its logical TTL; MEMORY_FOREVER: none */
+	int64_t gone_ms;                        /* not even stale after this */
 	uint64_t hash;
 	uint64_t used;                          /* tick of the last hit: orders types among each other */
+	uint32_t epoch;                         /* of the tracking it came under; see tiers.h */
 	uint32_t key_len;
 	uint16_t type;                          /* index in conf.types */
 	uint8_t source;                         /* enum source */
@@ -37,7 +41,8 @@ struct memory_item {
 	unsigned type;
 	enum source source;
 	struct value *value;                    /* NULL: does not exist */
-	int64_t stored_ms, expires_ms, until_ms;
+	int64_t stored_ms, fresh_ms, expires_ms, gone_ms;
+	uint32_t epoch;
 };
 
 struct memory_type_stats {
@@ -50,7 +55,7 @@ struct memory_type_stats {
 struct memory *memory_new(uint64_t limit, const uint64_t *max_entries, size_t n_types);
 void memory_free(struct memory *m);
 
-/* The live entry of key at now_ms, or NULL; an entry past its end is dropped.
+/* The entry of key at now_ms, or NULL; one that is gone is dropped.
  * memory_get counts as use for eviction, memory_peek does not. */
 struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms);
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms);
@@ -60,8 +65,8 @@ struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_
  * the item alone is over the limit, or without memory: then nothing is left under key. */
 int memory_put(struct memory *m, const struct key *key, const struct memory_item *item);
 
-/* New end of life for an entry of this table, as in memory_item. */
-void memory_set_expiry(struct memory_entry *e, int64_t expires_ms, int64_t until_ms);
+/* New times for an entry of this table, as in memory_item. */
+void memory_set_times(struct memory_entry *e, int64_t fresh_ms, int64_t expires_ms, int64_t gone_ms);
 
 /* Removes key. True if a live value (not a remembered absence) was there. */
 bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);

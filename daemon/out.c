@@ -14,6 +14,7 @@
 
 #define IOVECS 64
 #define COMPACT_MIN 65536
+#define OUT_COPY_SMALL 64       /* what a reference would take anyway */
 
 static void add_ref(struct out *o, struct value *v)
 {
@@ -27,7 +28,7 @@ static void add_ref(struct out *o, struct value *v)
 
 void out_add_value(struct out *o, struct value *v)
 {
-	if (v->len <= OUT_COPY_MAX) {
+	if (v->len <= OUT_COPY_SMALL || (v->len <= OUT_COPY_MAX && o->bytes.len < OUT_COPY_BEHIND)) {
 		reply_add_bulk(&o->bytes, v->data, v->len);
 		return;
 	}
@@ -45,6 +46,7 @@ void out_move(struct out *o, struct out *from)
 		add_ref(o, from->refs[i].value);
 		o->refs[o->n_refs - 1].at = base + from->refs[i].at;
 	}
+	o->bytes.failed |= from->bytes.failed;
 	out_fini(from);
 }
 

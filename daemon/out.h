@@ -10,7 +10,10 @@
 
 struct value;
 
-#define OUT_COPY_MAX 4096       /* a value up to this size is copied between its header and its end: cheaper than an iovec of its own */
+/* A value up to this size is copied between its header and its end, which is cheaper than
+ * an iovec of its own; but not behind so many bytes: many small values are a lot, too. */
+#define OUT_COPY_MAX 4096
+#define OUT_COPY_BEHIND 65536
 
 struct out_ref {
 	size_t at;              /* it goes before this byte of out.bytes */
@@ -32,7 +35,8 @@ struct out {
 /* A bulk string of the value; takes a reference while it is needed. */
 void out_add_value(struct out *o, struct value *v);
 
-/* Appends all of from and leaves it empty. */
+/* Appends all of from, of which nothing has been sent, and leaves it empty. Here as with the encoders bytes.failed tells
+ * that memory ran out: what is there then must not be sent. */
 void out_move(struct out *o, struct out *from);
 
 /* Bytes not sent yet. */

@@ -2,6 +2,7 @@
 #ifndef CATCACHED_OUTCOME_H
 #define CATCACHED_OUTCOME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "memory.h"
@@ -13,6 +14,7 @@ struct outcome {
 	enum outcome_status status;
 	struct value *value;            /* found by a read */
 	int64_t number;                 /* keys touched, or bytes, as the operation says */
+	bool is_stale;                  /* its TTL is past: ttl_ms tells since when */
 	int64_t ttl_ms;                 /* what is left of the logical TTL; -1: no end */
 	int64_t age_ms;                 /* since it came to this daemon; -1: unknown */
 	const char *tier;               /* memory, redis or fetch: who answered */

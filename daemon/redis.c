@@ -11,39 +11,31 @@
 #include "../proto/buf.h"
 #include "../proto/reply.h"
 #include "clock.h"
-#include "redis_link.h"
+#include "redis_op.h"
 #include "value.h"
 
 #define SCAN_COUNT "1000"
 
-struct redis {
-	struct redis_link *link;
-	struct redis_stats stats;
-};
-
-struct operation;
-typedef void (*take_fn)(struct operation *op, const redisReply *reply);
-
-struct operation {
-	struct redis *redis;
-	take_fn takes[2];               /* how to read the replies, in order */
-	unsigned n_replies, taken;
-	int64_t sent_ms;
-	redis_done_fn done;
-	void *arg;
-	struct redis_result result;
-	char *error;                    /* what result.error points at */
-};
+/* ---- making and unmaking ---- */
 
 static void on_state(void *arg, bool up)
 {
-	(void)arg, (void)up;
+	struct redis *r = arg;
+	if (up)
+		r->watch.on_up(r->watch.arg);
+	tracking_on_data(r->tracking, up);
 }
 
-struct redis *redis_new(struct event_base *base, const struct conf_redis *conf)
+struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch)
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
-	r->link = redis_link_new(base, conf, on_state, r);
+	r->watch = *watch;
+	r->fill_last = &r->fill;
+	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
+		.on_state = on_state, .arg = r});
+	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
+		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
+		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
 	return r;
 }
 
@@ -52,6 +44,7 @@ void redis_free(struct redis *r)
 	if (!r)
 		return;
 	redis_link_free(r->link);
+	tracking_free(r->tracking);
 	free(r);
 }
 
@@ -60,86 +53,33 @@ bool redis_up(const struct redis *r)
 	return redis_link_up(r->link);
 }
 
+const char *redis_breaker(const struct redis *r)
+{
+	return redis_link_up(r->link) ? "closed" : redis_link_is_trying(r->link) ? "half_open" : "open";
+}
+
 const char *redis_reason(const struct redis *r)
 {
 	return redis_link_reason(r->link);
 }
 
-/* ---- operations ---- */
-
-static struct operation *operation_new(struct redis *r, redis_done_fn done, void *arg)
+enum coherence redis_coherence(const struct redis *r)
 {
-	struct operation *op = xcalloc(1, sizeof(*op));
-	op->redis = r;
-	op->sent_ms = clock_ms();
-	op->done = done;
-	op->arg = arg;
-	return op;
+	return tracking_coherence(r->tracking);
 }
 
-/* The first trouble is the one that is told. */
-static void fail(struct operation *op, enum redis_status status, const char *error)
-{
-	if (op->error)
-		return;
-	op->result.status = status;
-	op->error = xstrdup(error);
-	op->result.error = op->error;
-}
-
-static void on_reply(void *arg, const redisReply *reply, const char *reason)
-{
-	struct operation *op = arg;
-	take_fn take = op->takes[op->taken++];
-	if (!reply) {
-		fail(op, REDIS_DOWN, reason);
-	} else if (reply->type == REDIS_REPLY_ERROR) {
-		bool wrong_type = strncmp(reply->str, "WRONGTYPE", 9) == 0;
-		op->redis->stats.errors += !wrong_type;
-		fail(op, wrong_type ? REDIS_WRONGTYPE : REDIS_ERROR, reply->str);
-	} else {
-		take(op, reply);
-	}
-	if (op->taken < op->n_replies)
-		return;
-	op->done(op->arg, &op->result);
-	value_unref(op->result.value);
-	free(op->error);
-	free(op);
-}
-
-/* Sends the command in b; its reply goes to take. */
-static void send_command(struct operation *op, take_fn take, struct buf *b)
-{
-	struct iovec piece = {.iov_base = b->data, .iov_len = b->len};
-	op->takes[op->n_replies++] = take;
-	redis_link_send(op->redis->link, &piece, 1, on_reply, op);
-	buf_free(b);
-}
-
-static void add_word(struct buf *b, const char *word)
-{
-	reply_add_bulk_str(b, word);
-}
-
-static void add_number(struct buf *b, int64_t n)
-{
-	char digits[24];
-	reply_add_bulk(b, digits, (size_t)snprintf(digits, sizeof(digits), "%lld", (long long)n));
-}
-
-static void send_key_command(struct operation *op, take_fn take, const char *word, const struct key *key)
+static void send_key_command(struct redis_op *op, redis_take_fn take, const char *word, const struct key *key)
 {
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, 2);
-	add_word(&b, word);
+	redis_add_word(&b, word);
 	reply_add_bulk(&b, key->data, key->len);
-	send_command(op, take, &b);
+	redis_op_send(op, take, &b);
 }
 
 /* ---- reading ---- */
 
-static void take_value(struct operation *op, const redisReply *reply)
+static void take_value(struct redis_op *op, const redisReply *reply)
 {
 	if (reply->type == REDIS_REPLY_NIL) {
 		op->result.status = REDIS_NIL;
@@ -147,43 +87,43 @@ static void take_value(struct operation *op, const redisReply *reply)
 	}
 	op->result.value = redis_link_value(reply);
 	if (!op->result.value)
-		fail(op, REDIS_ERROR, "out of memory for the value");
+		redis_op_fail(op, REDIS_ERROR, "out of memory for the value");
 }
 
 /* What is left counts from when Redis looked, which was after the command was sent:
  * counted from there a value never outlives its key. -2: the key is gone. */
-static void take_ttl(struct operation *op, const redisReply *reply)
+static void take_ttl(struct redis_op *op, const redisReply *reply)
 {
 	int64_t left_ms = reply->integer;
 	if (left_ms >= 0)
 		left_ms -= clock_ms() - op->sent_ms;
 	op->result.ttl_ms = reply->integer == -1 ? -1 : left_ms;
-	if (reply->integer != -1 && left_ms <= 0 && op->result.status == REDIS_OK)
+	if (reply->integer != -1 && left_ms <= 0 && op->result.status == REDIS_ANSWERED)
 		op->result.status = REDIS_NIL;
 }
 
-static void take_number(struct operation *op, const redisReply *reply)
+static void take_number(struct redis_op *op, const redisReply *reply)
 {
 	op->result.number = reply->integer;
 }
 
 void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
 {
-	struct operation *op = operation_new(r, done, arg);
+	struct redis_op *op = redis_op_new(r, done, arg);
 	send_key_command(op, take_value, "GET", key);
 	send_key_command(op, take_ttl, "PTTL", key);
 }
 
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
 {
-	struct operation *op = operation_new(r, done, arg);
+	struct redis_op *op = redis_op_new(r, done, arg);
 	send_key_command(op, take_ttl, "PTTL", key);
 	send_key_command(op, take_number, "STRLEN", key);
 }
 
 /* ---- writing ---- */
 
-static void take_written(struct operation *op, const redisReply *reply)
+static void take_written(struct redis_op *op, const redisReply *reply)
 {
 	if (reply->type == REDIS_REPLY_NIL)
 		op->result.status = REDIS_NIL;
@@ -191,56 +131,79 @@ static void take_written(struct operation *op, const redisReply *reply)
 
 /* SET key value [PX ms] [NX|XX]: the value goes between what is formatted before
  * and behind it, so that a large one is not copied here. */
-void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
-	enum redis_condition condition, redis_done_fn done, void *arg)
+void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
+	int64_t ttl_ms, enum redis_condition condition)
 {
-	struct operation *op = operation_new(r, done, arg);
 	struct buf before = BUF_INIT, behind = BUF_INIT;
 	char header[REPLY_HEADER_MAX];
 
 	reply_add_array(&before, 3 + (ttl_ms ? 2 : 0) + (condition == REDIS_ALWAYS ? 0 : 1));
-	add_word(&before, "SET");
+	redis_add_word(&before, "SET");
 	reply_add_bulk(&before, key->data, key->len);
 	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
+	buf_add_char(&before, '\0'); /* see redis_link_send */
 	buf_add_str(&behind, "\r\n");
 	if (ttl_ms) {
-		add_word(&behind, "PX");
-		add_number(&behind, ttl_ms);
+		redis_add_word(&behind, "PX");
+		redis_add_number(&behind, ttl_ms);
 	}
 	if (condition != REDIS_ALWAYS)
-		add_word(&behind, condition == REDIS_IF_ABSENT ? "NX" : "XX");
+		redis_add_word(&behind, condition == REDIS_IF_ABSENT ? "NX" : "XX");
 
 	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len},
+		{.iov_base = before.data, .iov_len = before.len - 1},
 		{.iov_base = value->data, .iov_len = value->len},
 		{.iov_base = behind.data, .iov_len = behind.len},
 	};
-	op->takes[op->n_replies++] = take_written;
-	redis_link_send(r->link, pieces, 3, on_reply, op);
+	redis_op_send_pieces(op, take, pieces, 3);
 	buf_free(&before);
 	buf_free(&behind);
 }
 
-void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg)
+void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
+	enum redis_condition condition, redis_done_fn done, void *arg)
 {
-	struct operation *op = operation_new(r, done, arg);
+	redis_op_send_set(redis_op_new(r, done, arg), take_written, key, value, ttl_ms, condition);
+	tracking_publish(r->tracking, key, 1);
+}
+
+/* DEL of the keys, or UNLINK of their leases (so that DEL counts the keys alone, also in
+ * Redis's statistics). */
+static void send_delete(struct redis_op *op, redis_take_fn take, const struct key *keys, size_t n, bool leases)
+{
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, n + 1);
-	add_word(&b, "DEL");
-	for (size_t i = 0; i < n; i++)
+	redis_add_word(&b, leases ? "UNLINK" : "DEL");
+	if (leases)
+		redis_add_leases(&b, keys, n);
+	for (size_t i = 0; !leases && i < n; i++)
 		reply_add_bulk(&b, keys[i].data, keys[i].len);
-	send_command(op, take_number, &b);
+	redis_op_send(op, take, &b);
+}
+
+void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg)
+{
+	struct redis_op *op = redis_op_new(r, done, arg);
+	send_delete(op, NULL, keys, n, true);
+	send_delete(op, take_number, keys, n, false);
+	tracking_publish(r->tracking, keys, n);
+}
+
+void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
+{
+	send_key_command(redis_op_new(r, done, arg), take_number, "EXISTS", key);
 }
 
 void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
 {
-	struct operation *op = operation_new(r, done, arg);
+	struct redis_op *op = redis_op_new(r, done, arg);
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, 3);
-	add_word(&b, "PEXPIRE");
+	redis_add_word(&b, "PEXPIRE");
 	reply_add_bulk(&b, key->data, key->len);
-	add_number(&b, ttl_ms);
-	send_command(op, take_number, &b);
+	redis_add_number(&b, ttl_ms);
+	redis_op_send(op, take_number, &b);
+	tracking_publish(r->tracking, key, 1);
 }
 
 /* ---- scanning ---- */
@@ -272,15 +235,13 @@ static void scan_step(struct scan *s, const char *cursor)
 {
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, 6);
-	add_word(&b, "SCAN");
-	add_word(&b, cursor);
-	add_word(&b, "MATCH");
-	add_word(&b, s->pattern);
-	add_word(&b, "COUNT");
-	add_word(&b, SCAN_COUNT);
-	struct iovec piece = {.iov_base = b.data, .iov_len = b.len};
-	redis_link_send(s->redis->link, &piece, 1, scan_on_reply, s);
-	buf_free(&b);
+	redis_add_word(&b, "SCAN");
+	redis_add_word(&b, cursor);
+	redis_add_word(&b, "MATCH");
+	redis_add_word(&b, s->pattern);
+	redis_add_word(&b, "COUNT");
+	redis_add_word(&b, SCAN_COUNT);
+	redis_link_send_buf(s->redis->link, &b, scan_on_reply, s);
 }
 
 static void scan_finish(struct scan *s, enum redis_status status, const char *error)
@@ -305,7 +266,7 @@ static void scan_on_reply(void *arg, const redisReply *reply, const char *reason
 		s->each(s->arg, keys, found->elements);
 	free(keys);
 	if (strcmp(reply->element[0]->str, "0") == 0)
-		scan_finish(s, REDIS_OK, NULL);
+		scan_finish(s, REDIS_ANSWERED, NULL);
 	else
 		scan_step(s, reply->element[0]->str);
 }

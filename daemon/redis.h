@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "key.h"
+#include "tracking.h"
 
 struct conf_redis;
 struct event_base;
@@ -24,19 +25,24 @@ struct redis;
 struct value;
 
 enum redis_status {
-	REDIS_OK,               /* it answered; see the fields each call fills */
+	REDIS_ANSWERED,               /* it answered; see the fields each call fills */
 	REDIS_NIL,              /* the key, or the condition for a write, is not there */
 	REDIS_WRONGTYPE,        /* the key holds a list, a hash, ... */
 	REDIS_ERROR,            /* it refused: error has its text (OOM, READONLY, ...) */
 	REDIS_DOWN,             /* it did not answer: error says why */
 };
 
+#define REDIS_TOKEN_LEN 16
+#define REDIS_MARK_MAX 48
+
 /* Lives during the callback; value_ref what is kept. */
 struct redis_result {
 	enum redis_status status;
 	struct value *value;    /* redis_read */
 	int64_t ttl_ms;         /* redis_read, redis_probe: what is left; -1: no end */
-	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes */
+	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes; others say */
+	char holder[REDIS_TOKEN_LEN + 1];       /* redis_acquire */
+	char mark[REDIS_MARK_MAX];              /* redis_fill: what the key looks like now, for redis_unfill */
 	const char *error;
 };
 
@@ -44,13 +50,28 @@ typedef void (*redis_done_fn)(void *arg, const struct redis_result *r);
 
 enum redis_condition { REDIS_ALWAYS, REDIS_IF_ABSENT, REDIS_IF_PRESENT };
 
+/* What its owner wants to hear of; see tracking.h. All outlives it. */
+struct redis_watch {
+	const char *const *prefixes;    /* of the keys to hear of; none begins with another */
+	size_t n_prefixes;
+	void (*on_change)(void *arg, const struct key *key);
+	void (*on_flush)(void *arg);
+	void (*on_coherence)(void *arg, enum coherence now);
+	void (*on_up)(void *arg);       /* it answers again: what is sent from here goes before all else */
+	void *arg;
+};
+
 /* Starts connecting. conf outlives it. */
-struct redis *redis_new(struct event_base *base, const struct conf_redis *conf);
+struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch);
 
 /* Completes what is outstanding with REDIS_DOWN. NULL is allowed. */
 void redis_free(struct redis *r);
 
 bool redis_up(const struct redis *r);
+
+/* closed while it is up; open while it is left alone between attempts to reach it;
+ * half_open during an attempt. One for the process: all that goes to Redis goes this way. */
+const char *redis_breaker(const struct redis *r);
 
 /* Why it is not up; "" while it is. */
 const char *redis_reason(const struct redis *r);
@@ -62,7 +83,8 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
-/* DEL of all in one command. */
+/* DEL of all in one command, after the leases of fetches under way for them, so that
+ * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
 
 /* PEXPIRE; number is 1 if the key is there. */
@@ -76,6 +98,62 @@ void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, voi
 typedef void (*redis_each_fn)(void *arg, const struct key *keys, size_t n);
 void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_each_fn each,
 	redis_done_fn done, void *arg);
+
+/* EXISTS; number is 1 or 0. */
+void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
+
+/* ---- leases: one fetch for the fleet, and fenced fills; see redis_lease.c ---- */
+
+enum redis_lease {
+	REDIS_LEASE_WON,                /* fetch, then redis_fill or redis_release */
+	REDIS_LEASE_HELD,               /* somebody fetches: ttl_ms says for how long at the most */
+	REDIS_LEASE_PRESENT,            /* the value has come meanwhile: read again */
+	REDIS_LEASE_ABSENT,             /* somebody fetched: the key does not exist */
+	REDIS_LEASE_FAILED,             /* somebody fetched and failed: error says why; not again before ttl_ms */
+};
+
+enum redis_claim {
+	REDIS_CLAIM_ABSENT,             /* only while there is no value: else PRESENT */
+	REDIS_CLAIM_REFRESH,            /* whether there is one or not */
+	REDIS_CLAIM_ALWAYS,             /* and whatever the last fetch came to: never ABSENT or FAILED */
+};
+
+struct redis_bid {
+	const char *token;              /* in whose name: REDIS_TOKEN_LEN characters */
+	int64_t lease_ms;               /* for how long */
+	enum redis_claim claim;
+	const char *awaited;            /* the token of the holder waited for before, or "" */
+};
+
+/* Asks for the lease of key. result.number is an enum redis_lease; HELD: holder too. */
+void redis_acquire(struct redis *r, const struct key *key, const struct redis_bid *bid, redis_done_fn done, void *arg);
+
+/* Another lease_ms for a lease that is still ours; nobody waits for the answer. */
+void redis_renew(struct redis *r, const struct key *key, const char *token, int64_t lease_ms);
+
+/* Stores the fetched value and gives the lease back, if the lease is still ours and the
+ * key is as it was when we got it. number is 1 if it was stored. */
+void redis_fill(struct redis *r, const struct key *key, const char *token, struct value *value, int64_t ttl_ms,
+	redis_done_fn done, void *arg);
+
+/* Takes a fill back, if the key still looks like mark. For when a change is heard of that
+ * may have been made before the fill, unseen by it (a key set and deleted again is absent
+ * as it was). Nobody waits for the answer. */
+void redis_unfill(struct redis *r, const struct key *key, const char *mark);
+
+/* Gives the lease back, if it is still ours. With an outcome other than WON the others
+ * are told of it for tell_ms: ABSENT (tell_ms 0: only those who wait for it), or FAILED
+ * with error. Nobody waits for the answer. */
+void redis_release(struct redis *r, const struct key *key, const char *token, enum redis_lease outcome,
+	const char *error, int64_t tell_ms);
+
+/* Whether all are told that key does not exist: number is 1 or 0. */
+void redis_told_absent(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
+
+/* If key is the lease of a key: that key, borrowed from it. */
+bool redis_lease_of(const struct key *lease, struct key *key);
+
+enum coherence redis_coherence(const struct redis *r);
 
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;

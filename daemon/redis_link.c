@@ -49,9 +49,9 @@ TAILQ_HEAD(call_list, call);
 
 struct redis_link {
 	struct event_base *base;
+	struct redis_link_options options;
 	const struct conf_redis *conf;
-	redis_state_fn on_state;
-	void *arg;
+	int64_t client_id;                      /* of a subscriber */
 
 	enum link_state state;
 	redisAsyncContext *ac;
@@ -60,7 +60,7 @@ struct redis_link {
 	struct event *deadline;                 /* connecting, or the first call */
 	struct event *refused;                  /* answers calls made while down */
 	struct call_list calls, refused_calls;
-	int64_t progress_ms;                    /* when bytes last came or went */
+	int64_t progress_ms;                    /* when bytes last came, or part of something large went */
 	int64_t connect_deadline_ms;
 	int64_t down_since_ms;
 	unsigned failures;                      /* in a row */
@@ -149,8 +149,11 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	struct redis_link *l = arg;
 	(void)fd, (void)what;
 	clock_update();
-	l->progress_ms = clock_ms();
 	redisAsyncHandleWrite(l->ac);
+	/* Something large goes out piece by piece: that is progress. A small command is
+	 * gone at once, whether anybody is there to read it or not: that is none. */
+	if (l->ac && l->ac->c.obuf[0] != '\0')
+		l->progress_ms = clock_ms();
 	update_deadline(l);
 }
 
@@ -211,14 +214,15 @@ static void lost(struct redis_link *l, const char *reason)
 	if (was_up)
 		l->down_since_ms = clock_ms();
 	/* The first failure is told; the next ones, until it is up again, are the same story. */
-	log_event(l->closing || l->failures ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "redis_down", "reason=%s", log_quote(reason));
+	log_event(l->closing || l->failures ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "redis_down", "link=%s reason=%s",
+		l->options.name, log_quote(reason));
 	snprintf(l->reason, sizeof(l->reason), "%s", reason);
 	l->stats.drops += was_up;
 	if (!l->closing)
 		arm(l->retry, backoff_ms(l));
 	l->failures++;
 	if (was_up)
-		l->on_state(l->arg, false);
+		l->options.on_state(l->options.arg, false);
 }
 
 /* We give the connection up: outstanding calls are answered from within. */
@@ -238,8 +242,8 @@ static void come_up(struct redis_link *l)
 	l->failures = 0;
 	l->reason[0] = '\0';
 	l->stats.connects++;
-	log_warning("redis_up", "after_ms=%lld", (long long)(clock_ms() - l->down_since_ms));
-	l->on_state(l->arg, true);
+	log_warning("redis_up", "link=%s after_ms=%lld", l->options.name, (long long)(clock_ms() - l->down_since_ms));
+	l->options.on_state(l->options.arg, true);
 }
 
 static struct redis_link *link_of(const redisAsyncContext *ac)
@@ -368,6 +372,14 @@ void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n,
 	refuse(l, c);
 }
 
+void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg)
+{
+	buf_add_char(b, '\0');
+	struct iovec piece = {.iov_base = b->data, .iov_len = b->len - 1};
+	redis_link_send(l, &piece, 1, done, arg);
+	buf_free(b);
+}
+
 /* ---- connecting ---- */
 
 static void on_handshake(void *arg, const redisReply *reply, const char *reason)
@@ -379,6 +391,51 @@ static void on_handshake(void *arg, const redisReply *reply, const char *reason)
 	drop(l, reply->str);
 }
 
+/* SUBSCRIBE's own confirmations, then the messages. */
+static void on_subscribed(redisAsyncContext *ac, void *r, void *privdata)
+{
+	struct redis_link *l = privdata;
+	const redisReply *reply = r;
+	if (!reply || l->ac != ac || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+		return;
+	if (strcmp(reply->element[0]->str, "message") == 0)
+		l->options.on_message(l->options.arg, reply, "");
+	else if (l->state == LINK_HANDSHAKE && strcmp(reply->element[0]->str, "subscribe") == 0
+	    && !l->options.channels[reply->element[2]->integer])
+		come_up(l);
+}
+
+static void add_words(struct buf *b, size_t n, const char *const *words)
+{
+	for (size_t i = 0; i < n; i++)
+		reply_add_bulk_str(b, words[i]);
+}
+
+static void subscribe(struct redis_link *l)
+{
+	struct buf b = BUF_INIT;
+	size_t n = 0;
+	while (l->options.channels[n])
+		n++;
+	reply_add_array(&b, n + 1);
+	reply_add_bulk_str(&b, "SUBSCRIBE");
+	add_words(&b, n, l->options.channels);
+	buf_add_char(&b, '\0');
+	(void)redisAsyncFormattedCommand(l->ac, on_subscribed, l, b.data, b.len - 1); /* failed: it is closing, lost() follows */
+	buf_free(&b);
+}
+
+static void on_client_id(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)reason;
+	if (!reply || l->state != LINK_HANDSHAKE)
+		return;
+	/* A server without CLIENT ID cannot redirect anything here, but it can publish. */
+	l->client_id = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+	subscribe(l);
+}
+
 /* CLIENT SETNAME comes last; some managed servers refuse it, which does no harm. */
 static void on_named(void *arg, const redisReply *reply, const char *reason)
 {
@@ -388,7 +445,7 @@ static void on_named(void *arg, const redisReply *reply, const char *reason)
 		return;
 	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
 		drop(l, reply->str);
-	else
+	else if (!l->options.channels)
 		come_up(l);
 }
 
@@ -396,9 +453,9 @@ static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char 
 {
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, n);
-	for (size_t i = 0; i < n; i++)
-		reply_add_bulk_str(&b, words[i]);
-	struct iovec piece = {.iov_base = b.data, .iov_len = b.len};
+	add_words(&b, n, words);
+	buf_add_char(&b, '\0');
+	struct iovec piece = {.iov_base = b.data, .iov_len = b.len - 1};
 	send_call(l, &piece, 1, done, l);
 	buf_free(&b);
 }
@@ -415,7 +472,9 @@ static void shake_hands(struct redis_link *l)
 	snprintf(db, sizeof(db), "%u", c->db);
 	if (c->db)
 		say(l, on_handshake, 2, (const char *[]){"SELECT", db});
-	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", "catcached"});
+	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", l->options.name});
+	if (l->options.channels)
+		say(l, on_client_id, 2, (const char *[]){"CLIENT", "ID"});
 }
 
 static void on_connect(const redisAsyncContext *ac, int status)
@@ -541,11 +600,10 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	start(arg);
 }
 
-struct redis_link *redis_link_new(struct event_base *base, const struct conf_redis *conf,
-	redis_state_fn on_state, void *arg)
+struct redis_link *redis_link_new(struct event_base *base, const struct redis_link_options *options)
 {
 	struct redis_link *l = xcalloc(1, sizeof(*l));
-	*l = (struct redis_link){.base = base, .conf = conf, .on_state = on_state, .arg = arg,
+	*l = (struct redis_link){.base = base, .options = *options, .conf = options->conf,
 		.down_since_ms = clock_ms(), .reason = "not connected yet"};
 	TAILQ_INIT(&l->calls);
 	TAILQ_INIT(&l->refused_calls);
@@ -576,6 +634,22 @@ void redis_link_free(struct redis_link *l)
 bool redis_link_up(const struct redis_link *l)
 {
 	return l->state == LINK_UP;
+}
+
+bool redis_link_is_trying(const struct redis_link *l)
+{
+	return l->state != LINK_UP && l->state != LINK_WAITING;
+}
+
+int64_t redis_link_client_id(const struct redis_link *l)
+{
+	return l->client_id;
+}
+
+void redis_link_restart(struct redis_link *l, const char *reason)
+{
+	if (l->ac)
+		drop(l, reason);
 }
 
 const char *redis_link_reason(const struct redis_link *l)

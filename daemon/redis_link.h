@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct buf;
 struct conf_redis;
 struct event_base;
 struct redisReply;
@@ -22,21 +23,42 @@ struct value;
 typedef void (*redis_reply_fn)(void *arg, const struct redisReply *reply, const char *reason);
 typedef void (*redis_state_fn)(void *arg, bool up);
 
-/* Starts connecting to conf (which outlives the link). on_state is told each time
- * the link comes up (after AUTH, SELECT and CLIENT SETNAME) or is lost. */
-struct redis_link *redis_link_new(struct event_base *base, const struct conf_redis *conf,
-	redis_state_fn on_state, void *arg);
+/* What a link is for. All outlives the link. */
+struct redis_link_options {
+	const struct conf_redis *conf;
+	const char *name;               /* CLIENT SETNAME */
+	redis_state_fn on_state;        /* told when the link comes up (after the handshake) and when it is lost */
+
+	/* A subscriber: SUBSCRIBE ends its handshake, and it carries no commands. */
+	const char *const *channels;    /* ended by NULL; or NULL */
+	redis_reply_fn on_message;      /* each message: ["message", channel, payload] */
+	void *arg;                      /* of both callbacks */
+};
+
+/* Starts connecting. */
+struct redis_link *redis_link_new(struct event_base *base, const struct redis_link_options *options);
 
 /* Answers what is outstanding with NULL, then frees. NULL is allowed. */
 void redis_link_free(struct redis_link *l);
 
 bool redis_link_up(const struct redis_link *l);
+bool redis_link_is_trying(const struct redis_link *l);          /* to come up */
 const char *redis_link_reason(const struct redis_link *l);      /* why it is down, "" while up */
 
+/* CLIENT ID of the connection, while a subscriber is up. */
+int64_t redis_link_client_id(const struct redis_link *l);
+
+/* Gives the connection up, as after a time-out, and makes a new one. */
+void redis_link_restart(struct redis_link *l, const char *reason);
+
 /* Sends one command given as formatted RESP in pieces, the first of which holds at
- * least the first argument; they are copied. done is called exactly once, never
+ * least the first argument and has a NUL behind it that is not counted (hiredis looks
+ * at it as at a string); they are copied. done is called exactly once, never
  * before this has returned; at once with NULL when the link is not up. */
 void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
+
+/* The same for a command that is all in b, which is freed. */
+void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg);
 
 /* The bytes of a string reply (not of an element of an array) as a value: a reference to where the reply has them
  * if it is large, a copy if it is small; NULL without memory. */

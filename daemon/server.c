@@ -24,6 +24,9 @@
 struct listener {
 	struct server *server;
 	int fd;
+	dev_t dev;                      /* of the socket file, to know it again */
+	ino_t ino;
+	bool is_starved;                /* accepting has failed and was told */
 	struct event *acceptable;
 	struct event *resume;
 };
@@ -38,7 +41,9 @@ static void turn_away(int fd)
 
 static void pause_accepting(struct listener *l, const char *reason)
 {
-	log_warning("accept_failed", "reason=%s", log_quote(reason));
+	if (!l->is_starved)
+		log_warning("accept_failed", "reason=%s", log_quote(reason));
+	l->is_starved = true;
 	event_del(l->acceptable);
 	event_add(l->resume, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
 }
@@ -59,6 +64,7 @@ static bool accept_one(struct listener *l)
 		turn_away(fd);
 		return true;
 	}
+	l->is_starved = false;
 	client_new(s, fd, ++s->stats.connections);
 	return true;
 }
@@ -87,14 +93,14 @@ static struct sockaddr_un address_of(const char *path)
 	return a;
 }
 
-/* Somebody accepts connections there. */
-static bool is_in_use(const struct sockaddr_un *a)
+/* Nobody listens there any more. An error that leaves it open (no right to connect) does not count. */
+static bool is_stale(const struct sockaddr_un *a)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool in_use = fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN);
+	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 && errno == ECONNREFUSED;
 	if (fd >= 0)
 		close(fd);
-	return in_use;
+	return refused;
 }
 
 /* A daemon that died left its socket behind. Anything else in its place is not ours to remove. */
@@ -107,8 +113,8 @@ static int remove_stale(const char *path, const struct sockaddr_un *a, char **er
 		*error = xasprintf("%s exists and is not a socket: move it away or change listen.path", path);
 		return -1;
 	}
-	if (is_in_use(a)) {
-		*error = xasprintf("%s is in use by a running daemon: stop it or change listen.path", path);
+	if (!is_stale(a)) {
+		*error = xasprintf("%s is in use by a running daemon: stop it, or change listen.path", path);
 		return -1;
 	}
 	if (unlink(path) < 0) {
@@ -161,6 +167,24 @@ close_fd:
 	return -1;
 }
 
+static void remember_own(struct listener *l)
+{
+	struct stat st;
+	if (lstat(l->server->conf->listen_path, &st) < 0)
+		return;
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+}
+
+/* Whoever put another socket in its place is our successor. */
+static void remove_own(const struct listener *l)
+{
+	struct stat st;
+	const char *path = l->server->conf->listen_path;
+	if (lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+		unlink(path);
+}
+
 struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error)
 {
 	int fd = listen_at(conf, error);
@@ -172,6 +196,7 @@ struct server *server_new(struct event_base *base, const struct conf *conf, stru
 		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
 		.stats.started_ms = clock_ms()};
 	*l = (struct listener){.server = s, .fd = fd};
+	remember_own(l);
 	l->acceptable = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->resume = evtimer_new(base, on_resume, l);
 	event_add(l->acceptable, NULL);
@@ -186,7 +211,7 @@ void server_free(struct server *s)
 	event_free(l->acceptable);
 	event_free(l->resume);
 	close(l->fd);
-	unlink(s->conf->listen_path);
+	remove_own(l);
 	free(l);
 	while (s->clients)
 		client_free(s->clients);

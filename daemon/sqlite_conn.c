@@ -311,7 +311,7 @@ static int make_value(struct sqlite_conn *c, struct rows *rows)
 	if (!rows_end(rows))
 		return 0;
 	c->result->status = FETCH_FOUND;
-	c->result->value = value_copy(rows->out.data, rows->out.len);
+	c->result->value = value_from_buf(&rows->out);
 	return c->result->value ? 0 : fail(c, "out of memory");
 }
 

@@ -8,23 +8,33 @@
 #include "clock.h"
 #include "redis.h"
 
+#define PUBSUB_TRUST_MS 5000    /* memory is trusted for so long where the server refuses tracking */
+
 #define COUNTER(field, help) {#field, offsetof(struct type_counters, field), help}
 
 const struct counter tiers_counters[] = {
 	COUNTER(memory_hits, "requests answered from memory"),
 	COUNTER(redis_hits, "requests answered from Redis"),
 	COUNTER(absent_hits, "requests answered by a remembered absence"),
+	COUNTER(stale_hits, "requests answered with a stale value while it was refreshed"),
+	COUNTER(stale_errors, "requests answered with a stale value because the fetch failed or was slow"),
 	COUNTER(misses, "requests that memory could not answer"),
 	COUNTER(fetches, "fetches begun"),
 	COUNTER(fetched, "fetches that brought a value"),
 	COUNTER(fetch_absent, "fetches that found that the key does not exist"),
 	COUNTER(fetch_failures, "fetches that failed"),
+	COUNTER(backoffs, "fetches not begun because the last one failed a short time ago"),
 	COUNTER(fenced, "fills not stored because the key changed meanwhile"),
+	COUNTER(guarded, "fills not stored because of the guard key"),
 	COUNTER(refused_empty, "fetched values refused as empty"),
 	COUNTER(refused_json, "values refused as not JSON"),
+	COUNTER(refused_shrunken, "fetched values refused as suddenly smaller"),
 	COUNTER(oversize, "values over max_value: SET refused, fetch not stored"),
+	COUNTER(leases_won, "fetches begun with the lease of the fleet"),
+	COUNTER(leases_awaited, "reads that waited for another sidecar's fetch"),
 	COUNTER(sets, "values written by clients"),
 	COUNTER(drops, "keys named by DEL or found by INVALIDATE"),
+	COUNTER(cascades, "invalidations of this type because of another"),
 	COUNTER(redis_failures, "reads and writes of Redis that failed"),
 	COUNTER(timeouts, "requests that passed their deadline"),
 };
@@ -32,15 +42,17 @@ const size_t tiers_n_counters = sizeof(tiers_counters) / sizeof(tiers_counters[0
 
 void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 {
-	*t = (struct tiers){.conf = conf, .memory = memory};
+	*t = (struct tiers){.conf = conf, .memory = memory, .epoch = 1};
 	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
 		.in_redis = true, .max_value = conf->max_request};
 	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
+	t->is_clearing = xcalloc(conf->n_types + 1, sizeof(*t->is_clearing));
 }
 
 void tiers_fini(struct tiers *t)
 {
 	free(t->counters);
+	free(t->is_clearing);
 }
 
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key)
@@ -66,7 +78,7 @@ bool tiers_has_redis(const struct tiers *t, const struct conf_type *type)
 
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type)
 {
-	return tiers_has_redis(t, type) && redis_up(t->redis);
+	return tiers_has_redis(t, type) && redis_up(t->redis) && !t->is_clearing[type->index];
 }
 
 int64_t tiers_ttl_ms(const struct conf_type *type)
@@ -75,27 +87,136 @@ int64_t tiers_ttl_ms(const struct conf_type *type)
 	return type->ttl_ms - (int64_t)(part * (double)type->ttl_ms);
 }
 
+int64_t tiers_window_ms(const struct conf_type *type)
+{
+	if (type->fetch.kind == CONF_FETCH_NONE)
+		return 0;
+	return type->stale_if_error_ms > type->stale_while_revalidate_ms ? type->stale_if_error_ms : type->stale_while_revalidate_ms;
+}
+
+int64_t tiers_redis_ttl_ms(const struct conf_type *type, int64_t ttl_ms)
+{
+	return ttl_ms ? ttl_ms + tiers_window_ms(type) : 0;
+}
+
+int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms)
+{
+	if (redis_ms < 0)
+		return 0;
+	int64_t left = redis_ms - tiers_window_ms(type);
+	return left ? left : -1;
+}
+
+/* ---- trust ---- */
+
+void tiers_set_coherence(struct tiers *t, enum coherence now)
+{
+	if (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB)
+		t->epoch++;
+	t->trusted_epoch = now == COHERENCE_AWAY ? 0 : now == COHERENCE_DEAF ? t->epoch + 1 : t->epoch;
+}
+
+void tiers_set_guarded(struct tiers *t, bool guarded)
+{
+	if (t->is_guarded == guarded)
+		return;
+	t->is_guarded = guarded;
+	t->guard_changes++;
+}
+
+/* A memory_ttl that is no shorter than the ttl asks for nothing: stale values are told
+ * from fresh ones by the ttl. 0: Redis need not be asked again. */
+static int64_t memory_ttl_ms(const struct conf_type *type)
+{
+	return type->ttl_ms && type->memory_ttl_ms >= type->ttl_ms ? 0 : type->memory_ttl_ms;
+}
+
+static bool is_suspect(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e)
+{
+	if (e->epoch < t->trusted_epoch)
+		return true;
+	int64_t trust_ms = memory_ttl_ms(type);
+	if (!tiers_reaches_redis(t, type))
+		return false;
+	if (redis_coherence(t->redis) == COHERENCE_PUBSUB && (!trust_ms || trust_ms > PUBSUB_TRUST_MS))
+		trust_ms = PUBSUB_TRUST_MS;
+	return trust_ms && clock_ms() >= e->stored_ms + trust_ms;
+}
+
+/* When refresh_ahead begins for a value that ends at expires_ms. */
+static int64_t ahead_ms(const struct conf_type *type, int64_t expires_ms)
+{
+	if (expires_ms == MEMORY_FOREVER || type->fetch.kind == CONF_FETCH_NONE || type->refresh_ahead <= 0)
+		return MEMORY_FOREVER;
+	return expires_ms - (int64_t)((1 - type->refresh_ahead) * (double)type->ttl_ms);
+}
+
+enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e)
+{
+	int64_t now_ms = clock_ms();
+	if (is_suspect(t, type, e))
+		return FRESH_SUSPECT;
+	if (now_ms < e->expires_ms)
+		return e->value && now_ms >= ahead_ms(type, e->expires_ms) ? FRESH_AHEAD : FRESH_YES;
+	return now_ms < e->expires_ms + type->stale_while_revalidate_ms ? FRESH_STALE : FRESH_HELD;
+}
+
+/* ---- memory ---- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The end of a span from now; 0: none. */
 static int64_t end_ms(int64_t span_ms)
 {
-	return span_ms ? clock_ms() + span_ms : 0;
+	return span_ms ? clock_ms() + span_ms : MEMORY_FOREVER;
+}
+
+/* How long an entry is fresh without a second thought, if it ends at expires_ms. Where
+ * Redis tells nothing by itself that is never long. */
+static int64_t fresh_ms(const struct tiers *t, const struct conf_type *type, int64_t stored_ms, int64_t expires_ms)
+{
+	int64_t fresh = earlier(expires_ms, ahead_ms(type, expires_ms));
+	if (!tiers_has_redis(t, type))
+		return fresh;
+	if (memory_ttl_ms(type))
+		fresh = earlier(fresh, stored_ms + memory_ttl_ms(type));
+	if (redis_coherence(t->redis) == COHERENCE_PUBSUB)
+		fresh = earlier(fresh, stored_ms + PUBSUB_TRUST_MS);
+	return fresh;
+}
+
+static int64_t gone_ms(const struct conf_type *type, int64_t expires_ms)
+{
+	return expires_ms == MEMORY_FOREVER ? MEMORY_FOREVER : expires_ms + tiers_window_ms(type);
 }
 
 int tiers_remember(struct tiers *t, const struct conf_type *type, const struct key *key,
-	struct value *value, int64_t ttl_ms, enum source source)
+	struct value *value, int64_t ttl_ms, enum source source, uint32_t epoch)
 {
 	if (!type->in_memory)
 		return -1;
+	int64_t expires_ms = end_ms(ttl_ms);
 	return memory_put(t->memory, key, &(struct memory_item){
 		.type = type->index, .source = source, .value = value,
-		.stored_ms = clock_ms(), .expires_ms = end_ms(ttl_ms), .until_ms = tiers_has_redis(t, type) ? end_ms(type->memory_ttl_ms) : 0});
+		.epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX, .stored_ms = clock_ms(),
+		.fresh_ms = fresh_ms(t, type, clock_ms(), expires_ms), .expires_ms = expires_ms, .gone_ms = gone_ms(type, expires_ms)});
 }
 
-void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key)
+void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key, int64_t ttl_ms, uint32_t epoch)
 {
-	if (type->in_memory && type->negative_ttl_ms)
+	if (type->in_memory && ttl_ms > 0)
 		(void)memory_put(t->memory, key, &(struct memory_item){ /* no room: the next GET asks again */
-			.type = type->index, .source = SOURCE_FETCH,
-			.stored_ms = clock_ms(), .expires_ms = end_ms(type->negative_ttl_ms)});
+			.type = type->index, .source = SOURCE_FETCH, .epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX,
+			.stored_ms = clock_ms(), .fresh_ms = end_ms(ttl_ms), .expires_ms = end_ms(ttl_ms), .gone_ms = end_ms(ttl_ms)});
+}
+
+void tiers_set_ttl(const struct tiers *t, const struct conf_type *type, struct memory_entry *e, int64_t ttl_ms)
+{
+	int64_t expires_ms = end_ms(ttl_ms);
+	memory_set_times(e, fresh_ms(t, type, e->stored_ms, expires_ms), expires_ms, gone_ms(type, expires_ms));
 }
 
 bool tiers_forget(struct tiers *t, const struct key *key)

@@ -10,6 +10,7 @@
 #include "../conf/conf.h"
 #include "fence.h"
 #include "memory.h"
+#include "tracking.h"
 
 struct redis;
 struct value;
@@ -17,10 +18,11 @@ struct workers;
 
 /* Counted per type; the table in tiers.c names and explains each. */
 struct type_counters {
-	uint64_t memory_hits, redis_hits, absent_hits, misses;
-	uint64_t fetches, fetched, fetch_absent, fetch_failures, fenced;
-	uint64_t refused_empty, refused_json, oversize;
-	uint64_t sets, drops, redis_failures, timeouts;
+	uint64_t memory_hits, redis_hits, absent_hits, stale_hits, stale_errors, misses;
+	uint64_t fetches, fetched, fetch_absent, fetch_failures, backoffs, fenced, guarded;
+	uint64_t refused_empty, refused_json, refused_shrunken, oversize;
+	uint64_t leases_won, leases_awaited;
+	uint64_t sets, drops, cascades, redis_failures, timeouts;
 };
 
 struct counter {
@@ -31,12 +33,29 @@ struct counter {
 extern const struct counter tiers_counters[];
 extern const size_t tiers_n_counters;
 
+/* What an entry in memory is worth now. */
+enum freshness {
+	FRESH_YES,              /* serve */
+	FRESH_AHEAD,            /* serve, and refresh behind (refresh_ahead) */
+	FRESH_STALE,            /* past its TTL: serve, and refresh behind (stale_while_revalidate) */
+	FRESH_HELD,             /* past its TTL: serve only if the fetch fails (stale_if_error) */
+	FRESH_SUSPECT,          /* Redis must be asked: it may have changed unheard, or memory_ttl is over */
+};
+
+/* Entries carry the epoch they came under. While Redis tells of its changes those of
+ * this epoch are trusted; a new epoch begins when it tells of them again after a break.
+ * While Redis is away there is nothing better than what is held: all are trusted. */
 struct tiers {
 	const struct conf *conf;
 	struct memory *memory;
 	struct redis *redis;            /* NULL: off; set by the owner, like cpu */
 	struct workers *cpu;            /* for what would block the loop */
 	struct fences fences;
+	uint32_t epoch;                 /* stamped on what comes now */
+	uint32_t trusted_epoch;         /* entries from before it are suspect; 0: none is */
+	bool is_guarded;                /* the guard key exists, as far as is known */
+	uint64_t guard_changes;         /* how often is_guarded has changed */
+	bool *is_clearing;              /* by type index: being cleared in Redis after an outage; it is not read there */
 	struct conf_type undeclared;    /* keys of no type: in Redis only; its index is conf->n_types */
 	struct type_counters *counters; /* by type index, undeclared last */
 };
@@ -53,20 +72,46 @@ struct type_counters *tiers_count(struct tiers *t, const struct conf_type *type)
 /* Redis is a tier of the type and is not off; it may still be down. */
 bool tiers_has_redis(const struct tiers *t, const struct conf_type *type);
 
-/* Redis is a tier of the type and answers now. */
+/* Redis is a tier of the type, answers now, and may be believed about the type. */
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type);
 
 /* The TTL for a value that comes without one: the type's, shortened by up to its
  * jitter; 0: none. */
 int64_t tiers_ttl_ms(const struct conf_type *type);
 
-/* Puts value into the memory tier (if the type has it) to live ttl_ms from now (0:
- * no end), and where Redis has it too no longer than memory_ttl. 0; -1 if it did not fit: nothing is left there. */
-int tiers_remember(struct tiers *t, const struct conf_type *type, const struct key *key,
-	struct value *value, int64_t ttl_ms, enum source source);
+/* How long a value is kept past its TTL: the longer stale window; 0 without a fetch. */
+int64_t tiers_window_ms(const struct conf_type *type);
 
-/* Remembers for the type's negative_ttl that key does not exist. */
-void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key);
+/* The TTL that Redis is given for a value that is to live ttl_ms, and the reverse: what
+ * is left of the logical TTL where Redis has redis_ms left (-1: no end, gives 0). The
+ * latter is negative for a stale value. */
+int64_t tiers_redis_ttl_ms(const struct conf_type *type, int64_t ttl_ms);
+int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms);       /* of a value that a sidecar wrote; see history_is_foreign */
+
+/* Redis's changes are heard of, or not any more: moves the epoch. */
+void tiers_set_coherence(struct tiers *t, enum coherence now);
+
+void tiers_set_guarded(struct tiers *t, bool guarded);
+
+/* The shortest test, for the hit path: e is fresh beyond doubt. */
+static inline bool tiers_is_fresh(const struct tiers *t, const struct memory_entry *e, int64_t now_ms)
+{
+	return now_ms < e->fresh_ms && e->epoch >= t->trusted_epoch;
+}
+
+enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e);
+
+/* Puts value into the memory tier (if the type has it) to live ttl_ms from now (0: no
+ * end; negative: it is stale already), trusted as what came under epoch. 0; -1 if it did
+ * not fit: nothing is left there. */
+int tiers_remember(struct tiers *t, const struct conf_type *type, const struct key *key,
+	struct value *value, int64_t ttl_ms, enum source source, uint32_t epoch);
+
+/* Remembers for ttl_ms that key does not exist. */
+void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key, int64_t ttl_ms, uint32_t epoch);
+
+/* Gives an entry of type a new logical TTL. */
+void tiers_set_ttl(const struct tiers *t, const struct conf_type *type, struct memory_entry *e, int64_t ttl_ms);
 
 /* The key is about to change, or has: breaks its fences and drops it from memory.
  * True if a live value was dropped. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../proto/buf.h"
+
 #define MALLOC_OVERHEAD sizeof(size_t)  /* glibc's chunk header before each block */
 
 struct value *value_new(size_t len)
@@ -24,6 +26,17 @@ struct value *value_copy(const void *data, size_t len)
 	struct value *v = value_new(len);
 	if (v && len)
 		memcpy(v->data, data, len);
+	return v;
+}
+
+struct value *value_from_buf(struct buf *b)
+{
+	struct value *v = b->failed ? NULL : realloc(b->data, sizeof(*v) + b->len);
+	if (!v)
+		return NULL;
+	memmove(v->data, v, b->len);
+	*v = (struct value){.refs = 1, .items = VALUE_ITEMS_UNKNOWN, .len = b->len};
+	*b = (struct buf)BUF_INIT;
 	return v;
 }
 

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
+
 #define VALUE_ITEMS_UNKNOWN (-1) /* not looked at yet */
 #define VALUE_ITEMS_NONE (-2)    /* not a JSON array */
 
@@ -29,6 +31,11 @@ struct value *value_new(size_t len);
 
 /* The same, with the bytes copied in. */
 struct value *value_copy(const void *data, size_t len);
+
+/* A value of b's bytes that takes over its memory; b is empty then. They are moved a
+ * little within it, so for large ones this is work for a worker. NULL without memory
+ * (or if b has failed): b is as it was. */
+struct value *value_from_buf(struct buf *b);
 
 /* Gives back the unused tail of a value nobody else holds; len <= v->len.
  * Returns the value, which may have moved. */

@@ -1,0 +1,149 @@
+/* What happened to keys lately; see history.h. */
+#include "history.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../proto/buf.h"
+#include "clock.h"
+
+TAILQ_HEAD(records, history_record);
+
+struct history {
+	struct keymap map;
+	struct records newest_first;
+};
+
+struct history *history_new(void)
+{
+	struct history *h = xcalloc(1, sizeof(*h));
+	TAILQ_INIT(&h->newest_first);
+	return h;
+}
+
+static void forget(struct history *h, struct history_record *r)
+{
+	TAILQ_REMOVE(&h->newest_first, r, link);
+	keymap_remove(&h->map, &r->node);
+	free((char *)r->node.key.data);
+	free(r);
+}
+
+void history_free(struct history *h)
+{
+	if (!h)
+		return;
+	while (!TAILQ_EMPTY(&h->newest_first))
+		forget(h, TAILQ_FIRST(&h->newest_first));
+	free(h);
+}
+
+static struct history_record *record_of(const struct history *h, const struct key *key)
+{
+	return (struct history_record *)keymap_find(&h->map, key);
+}
+
+const struct history_record *history_find(const struct history *h, const struct key *key)
+{
+	return record_of(h, key);
+}
+
+/* The record to write to, made if there is none, now the newest. */
+static struct history_record *open_record(struct history *h, const struct key *key)
+{
+	struct history_record *r = record_of(h, key);
+	if (r) {
+		TAILQ_REMOVE(&h->newest_first, r, link);
+	} else {
+		if (h->map.count >= HISTORY_MAX)
+			forget(h, TAILQ_LAST(&h->newest_first, records));
+		r = xcalloc(1, sizeof(*r));
+		r->node.key = key_dup(key);
+		keymap_add(&h->map, &r->node);
+	}
+	TAILQ_INSERT_HEAD(&h->newest_first, r, link);
+	return r;
+}
+
+void history_fetched(struct history *h, const struct key *key, int64_t took_us)
+{
+	struct history_record *r = open_record(h, key);
+	r->fetched_at_ms = clock_wall_ms();
+	r->took_us = took_us;
+	r->failures = 0;
+	r->retry_ms = 0;
+	r->refused_ms = 0;
+	r->error[0] = '\0';
+}
+
+static int64_t backoff_ms(unsigned failures)
+{
+	int64_t ms = HISTORY_BACKOFF_MAX_MS;
+	if (failures < 16 && HISTORY_BACKOFF_MIN_MS << (failures - 1) < ms)
+		ms = HISTORY_BACKOFF_MIN_MS << (failures - 1);
+	return ms - random() % (ms / 4 + 1);
+}
+
+static void fail(struct history_record *r, const char *error, int64_t ms)
+{
+	r->fetched_at_ms = clock_wall_ms();
+	r->retry_ms = clock_ms() + ms;
+	snprintf(r->error, sizeof(r->error), "%s", error);
+}
+
+int64_t history_failed(struct history *h, const struct key *key, int64_t took_us, const char *error)
+{
+	struct history_record *r = open_record(h, key);
+	r->took_us = took_us;
+	int64_t ms = backoff_ms(++r->failures);
+	fail(r, error, ms);
+	return ms;
+}
+
+void history_told(struct history *h, const struct key *key, const char *error, int64_t ms)
+{
+	fail(open_record(h, key), error, ms);
+}
+
+bool history_confirms(struct history *h, const struct key *key, uint64_t size)
+{
+	struct history_record *r = open_record(h, key);
+	bool is_same = r->refused_ms && size >= r->refused_size - r->refused_size / 10;
+	if (is_same && clock_ms() - r->refused_ms >= HISTORY_CONFIRM_MS)
+		return true;
+	if (!is_same) {
+		r->refused_ms = clock_ms();
+		r->refused_size = size;
+	}
+	return false;
+}
+
+void history_changed(struct history *h, const struct key *key, const char *who)
+{
+	struct history_record *r = open_record(h, key);
+	r->changed_at_ms = clock_wall_ms();
+	r->retry_ms = 0;
+	snprintf(r->changed_by, sizeof(r->changed_by), "%s", who);
+}
+
+void history_filled(struct history *h, const struct key *key, const char *mark)
+{
+	struct history_record *r = open_record(h, key);
+	r->filled_ms = clock_ms();
+	snprintf(r->filled_mark, sizeof(r->filled_mark), "%s", mark);
+}
+
+const char *history_heard(struct history *h, const struct key *key)
+{
+	struct history_record *r = open_record(h, key);
+	bool is_doubtful = r->filled_ms && clock_ms() - r->filled_ms < HISTORY_UNHEARD_MS;
+	r->heard_ms = clock_ms();
+	r->filled_ms = 0;
+	return is_doubtful ? r->filled_mark : NULL;
+}
+
+bool history_is_foreign(const struct history *h, const struct key *key, int64_t redis_ms, int64_t window_ms)
+{
+	const struct history_record *r = record_of(h, key);
+	return r && r->heard_ms && redis_ms + clock_ms() - r->heard_ms < window_ms;
+}

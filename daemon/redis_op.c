@@ -1,0 +1,78 @@
+/* Operations on Redis; see redis_op.h. */
+#include "redis_op.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../proto/buf.h"
+#include "../proto/reply.h"
+#include "clock.h"
+#include "value.h"
+
+struct redis_op *redis_op_new(struct redis *r, redis_done_fn done, void *arg)
+{
+	struct redis_op *op = xcalloc(1, sizeof(*op));
+	op->redis = r;
+	op->sent_ms = clock_ms();
+	op->done = done;
+	op->arg = arg;
+	return op;
+}
+
+/* The first trouble is the one that is told. */
+void redis_op_fail(struct redis_op *op, enum redis_status status, const char *error)
+{
+	if (op->error)
+		return;
+	op->result.status = status;
+	op->error = xstrdup(error);
+	op->result.error = op->error;
+}
+
+static void on_reply(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_op *op = arg;
+	redis_take_fn take = op->takes[op->taken++];
+	if (!reply) {
+		redis_op_fail(op, REDIS_DOWN, reason);
+	} else if (reply->type == REDIS_REPLY_ERROR) {
+		bool wrong_type = strncmp(reply->str, "WRONGTYPE", 9) == 0;
+		op->redis->stats.errors += !wrong_type;
+		redis_op_fail(op, wrong_type ? REDIS_WRONGTYPE : REDIS_ERROR, reply->str);
+	} else if (take) {
+		take(op, reply);
+	}
+	if (op->taken < op->n_replies)
+		return;
+	op->done(op->arg, &op->result);
+	value_unref(op->result.value);
+	free(op->error);
+	free(op);
+}
+
+void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct iovec *pieces, size_t n)
+{
+	assert(op->n_replies < REDIS_OP_REPLIES);
+	op->takes[op->n_replies++] = take;
+	redis_link_send(op->redis->link, pieces, n, on_reply, op);
+}
+
+void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b)
+{
+	assert(op->n_replies < REDIS_OP_REPLIES);
+	op->takes[op->n_replies++] = take;
+	redis_link_send_buf(op->redis->link, b, on_reply, op);
+}
+
+void redis_add_word(struct buf *b, const char *word)
+{
+	reply_add_bulk_str(b, word);
+}
+
+void redis_add_number(struct buf *b, int64_t n)
+{
+	char digits[24];
+	reply_add_bulk(b, digits, (size_t)snprintf(digits, sizeof(digits), "%lld", (long long)n));
+}

@@ -1,0 +1,68 @@
+/* Hearing of every change in Redis, whoever makes it: CLIENT TRACKING in BCAST mode
+ * on the connection that carries the commands, redirected to a subscriber (Redis
+ * 6.0 and later; https://redis.io/docs/manual/client-side-caching/).
+ *
+ * That the messages really come is proved over and over by a probe: a key of our own
+ * is written over a third connection and must be seen coming back. A subscriber that
+ * was lost, or tracking that ended without a word, is noticed that way within two
+ * seconds and set up again.
+ *
+ * A server that refuses CLIENT TRACKING leaves the sidecars to tell each other, over
+ * a pub/sub channel; what applications change there is then only noticed by TTL. */
+#ifndef CATCACHED_TRACKING_H
+#define CATCACHED_TRACKING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "key.h"
+
+struct conf_redis;
+struct event_base;
+struct redis_link;
+struct tracking;
+
+/* How much of what changes in Redis reaches us. */
+enum coherence {
+	COHERENCE_AWAY,         /* Redis does not answer */
+	COHERENCE_DEAF,         /* it answers, but its changes are not heard of (yet, or any more) */
+	COHERENCE_TRACKING,     /* every change is heard of */
+	COHERENCE_PUBSUB,       /* tracking is refused: changes made through sidecars are heard of */
+};
+
+/* All outlives the tracking. The callbacks come from the loop. */
+struct tracking_options {
+	struct event_base *base;
+	const struct conf_redis *conf;
+	struct redis_link *data;                /* carries the commands; its state is told with tracking_on_data */
+	const char *const *prefixes;            /* of the keys to hear of; none begins with another */
+	size_t n_prefixes;
+	void (*on_change)(void *arg, const struct key *key);    /* the key was changed, or is gone */
+	void (*on_flush)(void *arg);                            /* every key is gone */
+	void (*on_coherence)(void *arg, enum coherence now);
+	void *arg;
+};
+
+struct tracking *tracking_new(const struct tracking_options *options);
+
+/* To be freed after the data link, whose last answers come here. NULL is allowed. */
+void tracking_free(struct tracking *t);
+
+/* The data link came up, or was lost. */
+void tracking_on_data(struct tracking *t, bool up);
+
+enum coherence tracking_coherence(const struct tracking *t);
+const char *tracking_coherence_name(enum coherence c);
+
+/* We changed these keys: tells the other sidecars where Redis does not (COHERENCE_PUBSUB). */
+void tracking_publish(struct tracking *t, const struct key *keys, size_t n);
+
+/* Counts so far. */
+struct tracking_stats {
+	uint64_t messages, repairs;
+	int64_t last_proof_ms;          /* clock_ms of the newest; 0: none yet */
+};
+const struct tracking_stats *tracking_stats(const struct tracking *t);
+
+#endif
