@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,7 +35,8 @@ struct harness {
 	size_t n_paths;
 	redisContext *connections[CONNECTIONS_MAX];
 	size_t n_connections;
-	pid_t daemon, redis;                    /* 0: not running */
+	pid_t sidecars[HARNESS_SIDECARS];       /* 0: not running; the first is "the daemon" */
+	pid_t redis;
 };
 
 static char base[64];                           /* the folder of the program */
@@ -106,8 +108,9 @@ void wait_a_little(int64_t end_ms, const char *condition, const char *file, int 
 
 /* ---- processes ---- */
 
-/* Starts a program that dies with this one; its output goes to the file log. */
-static pid_t spawn(const char *const *argv, const char *log)
+/* Starts a program that dies with this one; its output goes to log_fd, or to the file log if
+ * that is -1. descriptors: its limit of them, 0: ours. */
+static pid_t spawn_limited(const char *const *argv, const char *log, unsigned descriptors, int log_fd)
 {
 	pid_t parent = getpid(), pid = fork();
 	ck_assert(pid >= 0);
@@ -116,13 +119,20 @@ static pid_t spawn(const char *const *argv, const char *log)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(127);
-	int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), in = open("/dev/null", O_RDONLY);
+	int out = log_fd >= 0 ? log_fd : open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), in = open("/dev/null", O_RDONLY);
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(out, 2);
+	if (descriptors)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){descriptors, descriptors});
 	execvp(argv[0], (char *const *)argv);
 	fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
 	_exit(127);
+}
+
+static pid_t spawn(const char *const *argv, const char *log)
+{
+	return spawn_limited(argv, log, 0, -1);
 }
 
 /* True once pid has ended; *status is then as of waitpid. */
@@ -164,8 +174,9 @@ struct harness *harness_new(void)
 
 void harness_free(struct harness *h)
 {
-	if (h->daemon)
-		harness_stop(h);
+	for (unsigned i = 0; i < HARNESS_SIDECARS; i++)
+		if (h->sidecars[i])
+			harness_stop_sidecar(h, i);
 	for (size_t i = 0; i < h->n_connections; i++)
 		redisFree(h->connections[i]);
 	kill_now(&h->redis);
@@ -236,22 +247,68 @@ static void wait_for_server(struct harness *h, pid_t pid, const char *name)
 	redisFree(c);
 }
 
-static void start_daemon(struct harness *h)
+const char *harness_socket(unsigned i)
+{
+	static const char *const names[HARNESS_SIDECARS] = {"s", "s1", "s2"};
+	return names[i];
+}
+
+/* A file of it: daemon.log of the first, s1.log of the second. Free it. */
+static char *sidecar_file(const struct harness *h, unsigned i, const char *kind)
+{
+	return i ? xasprintf("%s/%s.%s", h->dir, harness_socket(i), kind) : xasprintf("%s/daemon.%s", h->dir, kind);
+}
+
+static void start_limited(struct harness *h, unsigned i, unsigned descriptors, int log_fd)
 {
 	const char *build = getenv("BUILD");
 	char *program = xasprintf("%s/catcached", build ? build : "build");
-	char *conf = xasprintf("%s/catcached.yaml", h->dir), *log = xasprintf("%s/daemon.log", h->dir);
-	h->daemon = spawn((const char *[]){program, "-c", conf, NULL}, log);
+	char *conf = sidecar_file(h, i, "yaml"), *log = sidecar_file(h, i, "log");
+	setenv("SOCKET", harness_path(h, harness_socket(i)), 1);
+	h->sidecars[i] = spawn_limited((const char *[]){program, "-c", conf, NULL}, log, descriptors, log_fd);
 	free(program);
 	free(conf);
 	free(log);
-	wait_for_server(h, h->daemon, "s");
+	wait_for_server(h, h->sidecars[i], harness_socket(i));
+}
+
+void harness_restart_sidecar(struct harness *h, unsigned i)
+{
+	start_limited(h, i, 0, -1);
+}
+
+static void write_config(struct harness *h, unsigned i, const char *yaml)
+{
+	char *conf = sidecar_file(h, i, "yaml");
+	harness_write(h, strrchr(conf, '/') + 1, yaml);
+	free(conf);
+}
+
+void harness_start_sidecar(struct harness *h, unsigned i, const char *yaml)
+{
+	write_config(h, i, yaml);
+	harness_restart_sidecar(h, i);
+}
+
+void harness_start_limited(struct harness *h, const char *yaml, unsigned descriptors, int log_fd)
+{
+	write_config(h, 0, yaml);
+	start_limited(h, 0, descriptors, log_fd);
 }
 
 void harness_start(struct harness *h, const char *yaml)
 {
-	harness_write(h, "catcached.yaml", yaml);
-	start_daemon(h);
+	harness_start_sidecar(h, 0, yaml);
+}
+
+redisContext *harness_connect_sidecar(struct harness *h, unsigned i)
+{
+	return connect_to(h, harness_socket(i));
+}
+
+void harness_kill_sidecar(struct harness *h, unsigned i)
+{
+	kill_now(&h->sidecars[i]);
 }
 
 char *harness_shipped_config(void)
@@ -274,43 +331,66 @@ char *harness_shipped_config(void)
 
 char *harness_log(const struct harness *h)
 {
-	char *path = xasprintf("%s/daemon.log", h->dir);
+	char *path = sidecar_file(h, 0, "log");
 	char *text = read_file(path);
 	free(path);
 	return text ? text : xstrdup("");
 }
 
-void harness_stop(struct harness *h)
+static void expect_no_reports(const char *path)
 {
 	static const char *const reports[] = {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer",
 		"WARNING: ThreadSanitizer", "runtime error:"};
-	int status;
-	kill(h->daemon, SIGTERM);
-	wait_until(ended(h->daemon, &status), START_LIMIT_MS);
-	h->daemon = 0;
-	char *log = harness_log(h);
-	for (size_t i = 0; i < sizeof(reports) / sizeof(reports[0]); i++)
+	char *log = read_file(path);
+	for (size_t i = 0; log && i < sizeof(reports) / sizeof(reports[0]); i++)
 		ck_assert_msg(!strstr(log, reports[i]), "%s", reports[i]);
 	free(log);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the daemon ended with status %#x", status);
+}
+
+void harness_stop_sidecar(struct harness *h, unsigned i)
+{
+	int status;
+	kill(h->sidecars[i], SIGTERM);
+	wait_until(ended(h->sidecars[i], &status), START_LIMIT_MS);
+	h->sidecars[i] = 0;
+	char *path = sidecar_file(h, i, "log");
+	expect_no_reports(path);
+	free(path);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "sidecar %u ended with status %#x", i, status);
+}
+
+void harness_stop(struct harness *h)
+{
+	harness_stop_sidecar(h, 0);
 }
 
 void harness_restart(struct harness *h)
 {
 	harness_stop(h);
-	start_daemon(h);
+	harness_restart_sidecar(h, 0);
+}
+
+/* A size that /proc tells of the daemon, in bytes. */
+static size_t process_bytes(const struct harness *h, const char *field)
+{
+	char *path = xasprintf("/proc/%d/status", (int)h->sidecars[0]);
+	char *text = read_file(path);
+	const char *line = text ? strstr(text, field) : NULL;
+	ck_assert_msg(line, "%s has no %s", path, field);
+	size_t kilobytes = strtoul(line + strlen(field), NULL, 10);
+	free(text);
+	free(path);
+	return kilobytes * 1024;
 }
 
 size_t harness_peak(const struct harness *h)
 {
-	char *path = xasprintf("/proc/%d/status", (int)h->daemon);
-	char *text = read_file(path);
-	const char *line = text ? strstr(text, "VmHWM:") : NULL;
-	ck_assert_msg(line, "%s has no VmHWM", path);
-	size_t kilobytes = strtoul(line + strlen("VmHWM:"), NULL, 10);
-	free(text);
-	free(path);
-	return kilobytes * 1024;
+	return process_bytes(h, "VmHWM:");
+}
+
+size_t harness_resident(const struct harness *h)
+{
+	return process_bytes(h, "VmRSS:");
 }
 
 /* ---- what is underneath ---- */
@@ -359,6 +439,11 @@ static bool reaches_redis(redisContext *c)
 void harness_redis_ready(redisContext *c)
 {
 	wait_until(reaches_redis(c), START_LIMIT_MS);
+}
+
+void harness_tracking(redisContext *c)
+{
+	wait_until(strcmp(ask_health(c, "redis.coherence"), "tracking") == 0, START_LIMIT_MS);
 }
 
 long long harness_redis_calls(redisContext *redis, const char *command)
@@ -426,7 +511,7 @@ unsigned harness_hook_runs(struct harness *h, const char *name)
 /* The logs in the folder of a failed test. */
 static void show_logs(const char *test)
 {
-	static const char *const names[] = {"daemon.log", "load.log"};
+	static const char *const names[] = {"daemon.log", "s1.log", "s2.log", "load.log"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *path = xasprintf("%s/%s/%s", base, test, names[i]);
 		char *text = read_file(path);
@@ -470,4 +555,14 @@ int harness_main(const char *area, const TTest *const *tests, size_t n)
 	show_failed();
 	remove_tree(base);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+size_t harness_redis_keys(redisContext *redis)
+{
+	redisReply *r = ask(redis, "KEYS *");
+	size_t n = 0;
+	for (size_t i = 0; i < r->elements; i++)
+		n += strncmp(r->element[i]->str, "catcached:", 10) != 0;
+	freeReplyObject(r);
+	return n;
 }

@@ -58,6 +58,9 @@ const char *harness_write(struct harness *h, const char *name, const char *text)
 /* Starts the daemon with this configuration and waits until it answers PING. */
 void harness_start(struct harness *h, const char *yaml);
 
+/* The same under a limit of descriptors (0: ours), with its log going to log_fd (-1: to its file). */
+void harness_start_limited(struct harness *h, const char *yaml, unsigned descriptors, int log_fd);
+
 /* conf/catcached.yaml with the socket moved to our folder; free it. */
 char *harness_shipped_config(void);
 
@@ -70,8 +73,27 @@ void harness_restart(struct harness *h);
 /* Bytes of memory the daemon has held at the most (VmHWM). */
 size_t harness_peak(const struct harness *h);
 
+/* Bytes of memory the daemon holds now (VmRSS). */
+size_t harness_resident(const struct harness *h);
+
 /* The daemon's log so far; free it. */
 char *harness_log(const struct harness *h);
+
+/* ---- a fleet ---- */
+
+/* Sidecar 0 is the daemon above. All read the same environment, in which $SOCKET is the
+ * path of the sidecar's own socket. */
+#define HARNESS_SIDECARS 3
+#define LISTEN_SIDECAR "listen: {path: '${SOCKET}'}\n"
+
+void harness_start_sidecar(struct harness *h, unsigned i, const char *yaml);
+void harness_stop_sidecar(struct harness *h, unsigned i);       /* as harness_stop */
+void harness_kill_sidecar(struct harness *h, unsigned i);       /* SIGKILL, and gone on return */
+void harness_restart_sidecar(struct harness *h, unsigned i);    /* after either; the same configuration */
+redisContext *harness_connect_sidecar(struct harness *h, unsigned i);
+
+/* The name of its socket in the folder. */
+const char *harness_socket(unsigned i);
 
 /* ---- what is underneath ---- */
 
@@ -85,8 +107,14 @@ void harness_redis_resume(struct harness *h);
 /* Waits until the daemon behind c has reached Redis. */
 void harness_redis_ready(redisContext *c);
 
+/* Waits until the daemon behind c hears of all changes in Redis. */
+void harness_tracking(redisContext *c);
+
 /* How often Redis has been told this command (lower case). */
 long long harness_redis_calls(redisContext *redis, const char *command);
+
+/* How many keys Redis holds, the daemon's own (catcached:...) left out. */
+size_t harness_redis_keys(redisContext *redis);
 
 /* DIR/catalog.db with the sample catalog; models > 0 multiplies it. */
 void harness_sample(struct harness *h, unsigned models);

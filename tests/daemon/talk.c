@@ -1,6 +1,7 @@
 /* What the daemon tests say to the daemon and to Redis; see talk.h. */
 #include "talk.h"
 
+#include <cjson/cJSON.h>
 #include <check.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -103,8 +104,56 @@ const char *ask_meta(redisContext *c, const char *key, const char *field)
 	ck_abort_msg("META %s has no %s: %s", key, field, render(r));
 }
 
-/* Asks until the reply is text; at end_ms it must be. */
-static void expect_by(const char *file, int line, redisContext *c, const char *text, int64_t end_ms,
+/* What is at the place in a reply of JSON; *root is to be deleted. */
+static const cJSON *find(redisReply *r, const char *place, cJSON **root)
+{
+	*root = r->type == REDIS_REPLY_STRING ? cJSON_Parse(r->str) : NULL;
+	const cJSON *at = *root;
+	char *words = xstrdup(place), *rest = words, *word;
+	while (at && (word = strsep(&rest, ".")))
+		at = cJSON_GetObjectItemCaseSensitive(at, word);
+	ck_assert_msg(at, "no %s in %s", place, render(r));
+	free(words);
+	freeReplyObject(r);
+	return at;
+}
+
+long long ask_stat(redisContext *c, const char *type, const char *place)
+{
+	cJSON *root;
+	const cJSON *at = find(*type ? ask(c, "STATS %s", type) : ask(c, "STATS"), place, &root);
+	ck_assert_msg(cJSON_IsNumber(at), "%s is no number", place);
+	long long n = (long long)at->valuedouble;
+	cJSON_Delete(root);
+	return n;
+}
+
+const char *ask_health(redisContext *c, const char *place)
+{
+	static char text[256];
+	cJSON *root;
+	const cJSON *at = find(ask(c, "HEALTH"), place, &root);
+	char *json = cJSON_PrintUnformatted(at);
+	snprintf(text, sizeof(text), "%s", cJSON_IsString(at) ? at->valuestring : json);
+	cJSON_free(json);
+	cJSON_Delete(root);
+	return text;
+}
+
+typedef bool (*matches_fn)(const char *got, const char *text);
+
+static bool is_same(const char *got, const char *text)
+{
+	return strcmp(got, text) == 0;
+}
+
+static bool has_part(const char *got, const char *text)
+{
+	return got[0] == '"' && strstr(got, text);
+}
+
+/* Asks until the reply matches text; at end_ms it must. */
+static void expect_by(const char *file, int line, redisContext *c, matches_fn matches, const char *text, int64_t end_ms,
 	const char *fmt, va_list ap)
 {
 	for (bool is_right = false; !is_right;) {
@@ -113,9 +162,9 @@ static void expect_by(const char *file, int line, redisContext *c, const char *t
 		redisReply *r = vask(c, fmt, again);
 		va_end(again);
 		char *got = render(r);
-		is_right = strcmp(got, text) == 0;
+		is_right = matches(got, text);
 		if (!is_right && now_ms() >= end_ms)
-			ck_abort_msg("%s:%d: %s\n  expected %.300s\n  but got  %.300s", file, line, fmt, text, got);
+			ck_abort_msg("%s:%d: %s\n  expected %.600s\n  but got  %.900s", file, line, fmt, text, got);
 		free(got);
 		freeReplyObject(r);
 		if (!is_right)
@@ -127,7 +176,7 @@ void expect_at(const char *file, int line, redisContext *c, const char *text, co
 {
 	va_list ap;
 	va_start(ap, fmt);
-	expect_by(file, line, c, text, 0, fmt, ap);
+	expect_by(file, line, c, is_same, text, 0, fmt, ap);
 	va_end(ap);
 }
 
@@ -135,7 +184,15 @@ void expect_soon_at(const char *file, int line, redisContext *c, const char *tex
 {
 	va_list ap;
 	va_start(ap, fmt);
-	expect_by(file, line, c, text, now_ms() + READ_LIMIT_S * 1000, fmt, ap);
+	expect_by(file, line, c, is_same, text, now_ms() + READ_LIMIT_S * 1000, fmt, ap);
+	va_end(ap);
+}
+
+void expect_in_at(const char *file, int line, redisContext *c, const char *part, int64_t limit_ms, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	expect_by(file, line, c, has_part, part, now_ms() + limit_ms, fmt, ap);
 	va_end(ap);
 }
 
@@ -157,16 +214,21 @@ void expect_error_at(const char *file, int line, redisContext *c, const char *co
 
 /* ---- plain bytes ---- */
 
-int raw_connect(struct harness *h)
+int raw_connect_sidecar(struct harness *h, unsigned sidecar)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct timeval limit = {READ_LIMIT_S, 0};
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", harness_path(h, "s"));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", harness_path(h, harness_socket(sidecar)));
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	ck_assert_msg(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0, "connect: %s", strerror(errno));
 	return fd;
+}
+
+int raw_connect(struct harness *h)
+{
+	return raw_connect_sidecar(h, 0);
 }
 
 void raw_send_bytes(int fd, const void *data, size_t len)

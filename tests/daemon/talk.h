@@ -6,6 +6,7 @@
 
 #include <hiredis/hiredis.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct harness;
 
@@ -16,6 +17,10 @@ struct harness;
 /* The same, sent again and again until the reply is right: for what is done behind the
  * reply to someone else, as the write of a fetched value to Redis. */
 #define expect_soon(c, text, ...) expect_soon_at(__FILE__, __LINE__, c, text, __VA_ARGS__)
+
+/* The reply must be a text that has part in it; at once, or in the end. */
+#define expect_in(c, part, ...) expect_in_at(__FILE__, __LINE__, c, part, 0, __VA_ARGS__)
+#define expect_in_soon(c, part, ...) expect_in_at(__FILE__, __LINE__, c, part, READ_LIMIT_S * 1000, __VA_ARGS__)
 
 /* The reply must be an error of this code (its first word; or its first two, as
  * in "UNAVAILABLE redis") that has part somewhere in its text. */
@@ -28,8 +33,14 @@ long long ask_integer(redisContext *c, const char *fmt, ...);
 /* The field of META key as text, in memory that lives until the next call. */
 const char *ask_meta(redisContext *c, const char *key, const char *field);
 
+/* What STATS (of a type, or of all if type is "") and HEALTH say at a place like "redis.state":
+ * the number, and the text, which lives until the next call. */
+long long ask_stat(redisContext *c, const char *type, const char *place);
+const char *ask_health(redisContext *c, const char *place);
+
 void expect_at(const char *file, int line, redisContext *c, const char *text, const char *fmt, ...);
 void expect_soon_at(const char *file, int line, redisContext *c, const char *text, const char *fmt, ...);
+void expect_in_at(const char *file, int line, redisContext *c, const char *part, int64_t limit_ms, const char *fmt, ...);
 void expect_error_at(const char *file, int line, redisContext *c, const char *code, const char *part,
 	const char *fmt, ...);
 
@@ -38,6 +49,7 @@ char *render(const redisReply *reply);
 
 /* Plain bytes. raw_send waits until all is written, raw_sent until the daemon has read it all. */
 int raw_connect(struct harness *h);
+int raw_connect_sidecar(struct harness *h, unsigned sidecar);
 void raw_send(int fd, const char *text);
 void raw_send_bytes(int fd, const void *data, size_t len);
 void raw_sent(int fd);

@@ -260,7 +260,7 @@ START_TEST(hash_names_puts_equal_contexts_under_one_key)
 	expect(w.c, "\"1\"", "GET %s", "routing:model:{ \"a\" : [1.5, null, \"\\u00e9\"], \"b\" : 1 }");
 	expect(w.c, "\"1\"", "GET routing:model:87ea11d9b5b63f5a");
 	expect(w.redis, "\"1\"", "GET routing:model:87ea11d9b5b63f5a");
-	expect(w.redis, "1", "DBSIZE");
+	ck_assert_uint_eq(harness_redis_keys(w.redis), 1);
 	expect(w.c, "nil", "GET %s", "routing:model:{\"b\":2}");
 	expect(w.c, "OK", "SET routing:model:plain-name 2");
 	expect(w.redis, "\"2\"", "GET routing:model:plain-name");

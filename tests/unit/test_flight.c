@@ -3,11 +3,16 @@
  * complete at chosen moments. For its sake flight.c is compiled into this program,
  * under other names, since the Makefile links the real objects as well. */
 #define fetch_start fake_fetch_start
+#define fetch_is_run_by fake_fetch_is_run_by
 #define flights_new tested_flights_new
 #define flights_set_fetcher tested_flights_set_fetcher
 #define flights_close tested_flights_close
 #define flights_free tested_flights_free
 #define flights_read tested_flights_read
+#define flights_refresh tested_flights_refresh
+#define flights_is_fetched_by tested_flights_is_fetched_by
+#define flights_wake tested_flights_wake
+#define flights_wake_all tested_flights_wake_all
 #define flights_count tested_flights_count
 #define flights_waiting tested_flights_waiting
 #include "../../daemon/flight.c"
@@ -19,6 +24,8 @@
 #include "../../daemon/worker.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define FAKE_GROUP 4711                 /* the process group of each fake fetch */
+#define SLACK_MS 5000                   /* that may pass by itself on a busy machine */
 #define LARGE (CHECK_INLINE_MAX * 4)    /* bytes of JSON that a worker checks */
 
 static const char text[] =
@@ -33,11 +40,17 @@ static const char text[] =
 	"  negative: {key: 'negative:{name}', ttl: 100s, negative_ttl: 30s, fetch: {exec: [/x]}}\n"
 	"  small: {key: 'small:{name}', ttl: 100s, max_value: 1K, fetch: {exec: [/x]}}\n"
 	"  endless: {key: 'endless:{name}', ttl: none, fetch: {exec: [/x]}}\n"
+	"  stale: {key: 'stale:{name}', ttl: 100s, stale_while_revalidate: 20s, stale_if_error: 50s, fetch: {exec: [/x], timeout: 20s}}\n"
+	"  soft: {key: 'soft:{name}', ttl: 100s, stale_if_error: 50s, fetch: {exec: [/x], timeout: 20s, soft_timeout: 100ms}}\n"
+	"  list: {key: 'list:{name}', ttl: 100s, format: json, max_shrink: 50%, stale_if_error: 1h, fetch: {exec: [/x], timeout: 20s}}\n"
+	"  bytes: {key: 'bytes:{name}', ttl: 100s, max_shrink: 50%, fetch: {exec: [/x], timeout: 20s}}\n"
 	"  unfetched: {key: 'unfetched:{name}', ttl: 100s}\n";
 
 static struct event_base *base;
 static struct conf *conf;
 static struct tiers tiers;
+static struct history *history;
+static struct replay *replay;
 static struct flights *flights;
 
 /* ---- the source ---- */
@@ -60,6 +73,15 @@ void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const cha
 	struct fake *fake = &fakes[n_fakes++];
 	*fake = (struct fake){.type = type, .done = done, .arg = arg};
 	snprintf(fake->name, sizeof(fake->name), "%s", name);
+}
+
+bool fake_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+{
+	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
+	for (size_t i = 0; i < n_fakes; i++)
+		if (fakes[i].done && fakes[i].type == type && strcmp(fakes[i].name, name) == 0)
+			return group == FAKE_GROUP;
+	return false;
 }
 
 static void complete(size_t i, const struct fetch_result *result)
@@ -199,14 +221,27 @@ static void change(const char *name)
 	tiers_forget(&tiers, &key);
 }
 
-/* What SET does. */
-static void write_value(const char *name, const char *bytes)
+/* What SET does. ttl_ms may be negative: it is stale already. */
+static void write_for(const char *name, const char *bytes, int64_t ttl_ms)
 {
 	struct key key = key_named(name);
 	struct value *v = value_copy(bytes, strlen(bytes));
 	tiers_forget(&tiers, &key);
-	ck_assert_int_eq(tiers_remember(&tiers, tiers_type(&tiers, &key), &key, v, 100000, SOURCE_CLIENT), 0);
+	ck_assert_int_eq(tiers_remember(&tiers, tiers_type(&tiers, &key), &key, v, ttl_ms, SOURCE_CLIENT, tiers.epoch), 0);
 	value_unref(v);
+}
+
+static void write_value(const char *name, const char *bytes)
+{
+	write_for(name, bytes, 100000);
+}
+
+static void begin_refresh(const char *name)
+{
+	char *bytes = xstrdup(name);
+	struct key key = key_named(bytes);
+	flights_refresh(flights, tiers_type(&tiers, &key), &key);
+	free(bytes);
 }
 
 /* Runs the loop until r has an answer; the sweep of deadlines wakes it ten times a second. */
@@ -216,6 +251,24 @@ static void run_until_answered(const struct reader *r)
 		event_base_loop(base, EVLOOP_ONCE);
 	ck_assert_uint_eq(r->answers, 1);
 }
+
+static void on_change(void *arg, const struct key *key)
+{
+	(void)arg, (void)key;
+}
+
+static void on_event(void *arg)
+{
+	(void)arg;
+}
+
+static void on_coherence(void *arg, enum coherence now)
+{
+	(void)arg, (void)now;
+}
+
+static const struct redis_watch watch = {.on_change = on_change, .on_flush = on_event,
+	.on_coherence = on_coherence, .on_up = on_event};
 
 static struct conf *load(void)
 {
@@ -233,7 +286,7 @@ static struct conf *load(void)
 
 static void setup(void)
 {
-	static const uint64_t no_bounds[16];
+	static const uint64_t no_bounds[32];
 	log_set_level(LOG_LEVEL_ERROR);
 	clock_update();
 	n_fakes = 0;
@@ -241,7 +294,9 @@ static void setup(void)
 	conf = load();
 	tiers_init(&tiers, conf, memory_new(conf->memory_limit, no_bounds, conf->n_types + 1));
 	tiers.cpu = workers_new(base, "cpu", 2, 100);
-	flights = flights_new(base, &tiers);
+	history = history_new();
+	replay = replay_new(conf->n_types + 1);
+	flights = flights_new(base, &tiers, history, replay);
 	flights_set_fetcher(flights, (struct fetcher *)fakes);
 }
 
@@ -254,6 +309,8 @@ static void teardown(void)
 	ck_assert_uint_eq(flights_waiting(flights), 0);
 	ck_assert_uint_eq(tiers.fences.map.count, 0);
 	flights_free(flights);
+	history_free(history);
+	replay_free(replay);
 	memory_free(tiers.memory);
 	tiers_fini(&tiers);
 	conf_free(conf);
@@ -329,7 +386,7 @@ START_TEST(value_of_a_type_without_ttl_has_no_end)
 	bring(0, "value");
 	ck_assert_int_eq(r.outcome.ttl_ms, -1);
 	expect_found(&r, "value", "fetch");
-	ck_assert_int_eq(entry_of("endless:a")->expires_ms, 0);
+	ck_assert_int_eq(entry_of("endless:a")->expires_ms, MEMORY_FOREVER);
 }
 END_TEST
 
@@ -418,7 +475,7 @@ END_TEST
 START_TEST(peek_that_waits_for_redis_is_answered_before_the_fetch)
 {
 	struct reader get = {0}, peek = {0};
-	tiers.redis = redis_new(base, &conf->redis);    /* down, which it says from the loop */
+	tiers.redis = redis_new(base, &conf->redis, &watch);    /* down, which it says from the loop */
 	begin(&get, "plain:a", READ_GET);
 	begin(&peek, "plain:a", READ_PEEK);
 	expect_nothing_yet(&peek);
@@ -434,7 +491,7 @@ END_TEST
 START_TEST(redis_that_is_down_is_no_end_for_a_declared_key)
 {
 	struct reader r = {0}, other = {0};
-	tiers.redis = redis_new(base, &conf->redis);
+	tiers.redis = redis_new(base, &conf->redis, &watch);
 	begin(&r, "plain:a", READ_GET);
 	begin(&other, "other", READ_GET);
 	run_until_answered(&other);
@@ -479,19 +536,30 @@ START_TEST(value_written_under_way_is_what_readers_get)
 }
 END_TEST
 
-START_TEST(failure_and_absence_of_a_broken_try_are_not_told)
+START_TEST(absence_found_by_a_broken_try_is_not_told)
 {
 	struct reader r = {0};
 	begin(&r, "negative:a", READ_GET);
 	change("negative:a");
-	bring_failure(0, "no route");
-	expect_nothing_yet(&r);
-	change("negative:a");
-	bring_nothing(1);
+	bring_nothing(0);
 	expect_nothing_yet(&r);
 	ck_assert_ptr_null(entry_of("negative:a"));
-	bring(2, "value");
+	bring(1, "value");
 	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
+/* The source is down whatever happened to the key: it is not asked again at once, and
+ * what was held before the change is no stand-in. */
+START_TEST(failure_of_a_broken_try_is_told_without_another_try)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -30000);
+	begin(&r, "stale:a", READ_GET);
+	change("stale:a");
+	bring_failure(0, "no route");
+	expect_failed(&r, "UNAVAILABLE fetch: ", "no route");
+	ck_assert_uint_eq(n_fakes, 1);
 }
 END_TEST
 
@@ -627,6 +695,7 @@ START_TEST(failed_fetch_is_an_error_with_its_reason)
 	expect_failed(&r, "UNAVAILABLE fetch: ", "connection refused");
 	ck_assert_uint_eq(memory_entries(tiers.memory), 0);
 	ck_assert_uint_eq(counters_of("plain:a")->fetch_failures, 1);
+	clock_skew(HISTORY_BACKOFF_MAX_MS);
 	begin(&r, "plain:a", READ_GET);
 	ck_assert_uint_eq(n_fakes, 2);
 	bring(1, "value");
@@ -774,6 +843,522 @@ START_TEST(value_over_the_memory_limit_is_served_and_not_stored)
 }
 END_TEST
 
+/* ---- stale values ---- */
+
+static void expect_stale(struct reader *r, const char *bytes)
+{
+	ck_assert(r->outcome.is_stale);
+	ck_assert_int_le(r->outcome.ttl_ms, 0);
+	expect_found(r, bytes, "memory");
+}
+
+/* Past stale_while_revalidate and within stale_if_error. */
+START_TEST(stale_value_is_served_when_the_fetch_fails)
+{
+	struct reader readers[3] = {0}, refresh = {0};
+	write_for("stale:a", "old", -30000);
+	for (size_t i = 0; i < LEN(readers); i++)
+		begin(&readers[i], "stale:a", READ_GET);
+	ck_assert_uint_eq(n_fakes, 1);
+	expect_nothing_yet(&readers[0]);
+	bring_failure(0, "no route");
+	for (size_t i = 0; i < LEN(readers); i++)
+		expect_stale(&readers[i], "old");
+	expect_in_memory("stale:a", "old");
+	begin(&refresh, "stale:a", READ_REFRESH);       /* who wants a fetch is told that it failed */
+	bring_failure(1, "no route");
+	expect_failed(&refresh, "UNAVAILABLE fetch: ", "no route");
+	ck_assert_uint_eq(counters_of("stale:a")->stale_errors, LEN(readers));
+}
+END_TEST
+
+START_TEST(stale_value_is_not_served_past_stale_if_error)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -30000);
+	begin(&r, "stale:a", READ_GET);
+	clock_skew(20000);
+	bring_failure(0, "no route");
+	expect_failed(&r, "UNAVAILABLE fetch: ", "no route");
+}
+END_TEST
+
+START_TEST(stale_value_gives_way_to_what_is_fetched)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -30000);
+	begin(&r, "stale:a", READ_GET);
+	bring(0, "new");
+	ck_assert(!r.outcome.is_stale);
+	expect_found(&r, "new", "fetch");
+	ck_assert_uint_eq(counters_of("stale:a")->stale_errors, 0);
+}
+END_TEST
+
+START_TEST(stale_value_is_served_instead_of_one_that_is_refused)
+{
+	struct reader r = {0};
+	write_for("list:a", "[1,2,3,4]", -1000);
+	begin(&r, "list:a", READ_GET);
+	bring(0, "[1");
+	expect_stale(&r, "[1,2,3,4]");
+	ck_assert_uint_eq(counters_of("list:a")->refused_json, 1);
+}
+END_TEST
+
+START_TEST(value_within_stale_while_revalidate_is_served_at_once)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -10000);
+	begin(&r, "stale:a", READ_GET);
+	expect_stale(&r, "old");
+}
+END_TEST
+
+START_TEST(source_that_says_the_key_is_gone_ends_the_stale_value)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -30000);
+	begin(&r, "stale:a", READ_GET);
+	bring_nothing(0);
+	expect_absent(&r);
+	ck_assert_ptr_null(entry_of("stale:a"));
+}
+END_TEST
+
+/* ---- soft_timeout ---- */
+
+START_TEST(slow_fetch_is_completed_behind_a_stale_value)
+{
+	struct reader readers[3] = {0}, refresh = {0};
+	write_for("soft:a", "old", -1000);
+	for (size_t i = 0; i < LEN(readers); i++)
+		begin(&readers[i], "soft:a", READ_GET);
+	expect_nothing_yet(&readers[0]);
+	run_until_answered(&readers[0]);
+	for (size_t i = 0; i < LEN(readers); i++)
+		expect_stale(&readers[i], "old");
+	ck_assert_uint_eq(counters_of("soft:a")->stale_errors, LEN(readers));
+	ck_assert_uint_eq(flights_count(flights), 1);
+	expect_nothing_yet(&refresh);
+	bring(0, "new");
+	expect_in_memory("soft:a", "new");
+	ck_assert_uint_eq(n_fakes, 1);
+}
+END_TEST
+
+START_TEST(fetch_within_soft_timeout_is_waited_for)
+{
+	struct reader r = {0};
+	write_for("soft:a", "old", -1000);
+	begin(&r, "soft:a", READ_GET);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	expect_nothing_yet(&r);
+	bring(0, "new");
+	expect_found(&r, "new", "fetch");
+}
+END_TEST
+
+START_TEST(slow_fetch_is_waited_for_when_there_is_nothing_to_serve)
+{
+	struct reader r = {0}, other = {0};
+	begin(&r, "soft:a", READ_GET);
+	write_for("soft:b", "old", -1000);
+	begin(&other, "soft:b", READ_GET);
+	run_until_answered(&other);             /* which began later */
+	expect_stale(&other, "old");
+	expect_nothing_yet(&r);
+	bring(0, "new");
+	expect_found(&r, "new", "fetch");
+	bring(1, "new");
+}
+END_TEST
+
+/* DEL was answered: what was held before it is served no more. */
+START_TEST(stale_value_is_not_served_at_soft_timeout_after_a_change)
+{
+	struct reader r = {0}, other = {0};
+	write_for("soft:a", "old", -1000);
+	begin(&r, "soft:a", READ_GET);
+	change("soft:a");
+	write_for("soft:b", "old", -1000);
+	begin(&other, "soft:b", READ_GET);
+	run_until_answered(&other);             /* whose soft timeout ends later */
+	expect_stale(&other, "old");
+	expect_nothing_yet(&r);
+	bring(0, "before");
+	bring(2, "new");
+	expect_found(&r, "new", "fetch");
+	bring(1, "new");
+}
+END_TEST
+
+/* It is as slow for them as for the first. */
+START_TEST(reader_that_comes_after_soft_timeout_does_not_wait_for_the_fetch_either)
+{
+	struct reader first = {0}, second = {0};
+	write_for("soft:a", "old", -1000);
+	begin(&first, "soft:a", READ_GET);
+	run_until_answered(&first);
+	expect_stale(&first, "old");
+	begin(&second, "soft:a", READ_GET);
+	for (unsigned turns = 0; turns < 20 && second.answers == 0; turns++)
+		event_base_loop(base, EVLOOP_ONCE);
+	unsigned answers = second.answers;
+	bring(0, "new");
+	done_with(&second);
+	ck_assert_msg(answers == 1, "no answer in 2 s, with a value to serve");
+}
+END_TEST
+
+/* ---- refreshing behind ---- */
+
+START_TEST(refresh_behind_replaces_the_value_that_is_served_meanwhile)
+{
+	struct reader r = {0};
+	write_value("plain:a", "old");
+	begin_refresh("plain:a");
+	begin_refresh("plain:a");
+	ck_assert_uint_eq(n_fakes, 1);
+	ck_assert_uint_eq(flights_waiting(flights), 0);
+	expect_in_memory("plain:a", "old");
+	begin(&r, "plain:a", READ_PEEK);
+	expect_found(&r, "old", "memory");
+	bring(0, "new");
+	expect_in_memory("plain:a", "new");
+	ck_assert_uint_eq(flights_count(flights), 0);
+	begin_refresh("plain:a");
+	bring(1, "newer");
+	expect_in_memory("plain:a", "newer");
+}
+END_TEST
+
+START_TEST(refresh_behind_that_fails_keeps_the_value_and_is_not_repeated)
+{
+	write_value("plain:a", "old");
+	begin_refresh("plain:a");
+	bring_failure(0, "no route");
+	expect_in_memory("plain:a", "old");
+	begin_refresh("plain:a");
+	ck_assert_uint_eq(n_fakes, 1);
+	clock_skew(HISTORY_BACKOFF_MIN_MS);
+	begin_refresh("plain:a");
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "new");
+	expect_in_memory("plain:a", "new");
+}
+END_TEST
+
+START_TEST(refresh_behind_of_a_key_that_changes_stores_nothing_and_ends)
+{
+	write_value("plain:a", "old");
+	begin_refresh("plain:a");
+	write_value("plain:a", "written");
+	bring(0, "fetched before");
+	expect_in_memory("plain:a", "written");
+	ck_assert_uint_eq(n_fakes, 1);
+	begin_refresh("plain:a");
+	change("plain:a");
+	bring(1, "fetched before");
+	ck_assert_ptr_null(entry_of("plain:a"));
+	ck_assert_uint_eq(n_fakes, 2);
+}
+END_TEST
+
+START_TEST(refresh_behind_that_finds_nothing_drops_the_value)
+{
+	write_value("plain:a", "old");
+	begin_refresh("plain:a");
+	bring_nothing(0);
+	ck_assert_ptr_null(entry_of("plain:a"));
+}
+END_TEST
+
+/* ---- max_shrink ---- */
+
+static void expect_refresh(const char *name, enum read_mode mode, const char *bytes)
+{
+	struct reader r = {0};
+	begin(&r, name, mode);
+	bring(n_fakes - 1, bytes);
+	expect_found(&r, bytes, "fetch");
+	expect_in_memory(name, bytes);
+}
+
+/* 10 elements in few bytes. */
+#define TEN "[1,2,3,4,5,6,7,8,9,0]"
+
+START_TEST(suddenly_smaller_result_is_refused_and_the_old_value_kept)
+{
+	struct reader r = {0};
+	write_for("list:a", TEN, 1000000);
+	begin(&r, "list:a", READ_REFRESH);
+	bring(0, "[\"elements count, and not the bytes of them\",2,3,4]");
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "4 items where 10 were held");
+	expect_in_memory("list:a", TEN);
+	ck_assert_uint_eq(counters_of("list:a")->refused_shrunken, 1);
+	expect_refresh("list:a", READ_REFRESH, "[1,2,3,4,5]");  /* just half */
+	expect_refresh("list:a", READ_REFRESH, TEN);
+}
+END_TEST
+
+START_TEST(what_is_no_array_is_compared_by_bytes)
+{
+	struct reader r = {0};
+	write_for("bytes:a", "0123456789", 1000000);
+	begin(&r, "bytes:a", READ_REFRESH);
+	bring(0, "0123");
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "4 bytes where 10 were held");
+	expect_refresh("bytes:a", READ_REFRESH, "01234");
+}
+END_TEST
+
+START_TEST(smaller_result_that_comes_again_after_a_minute_is_believed)
+{
+	struct reader r = {0};
+	write_for("list:a", TEN, 1000000);
+	begin(&r, "list:a", READ_REFRESH);
+	bring(0, "[1,2]");
+	done_with(&r);
+	clock_skew(HISTORY_CONFIRM_MS - SLACK_MS);
+	begin(&r, "list:a", READ_REFRESH);
+	bring(1, "[1,2]");
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "2 items");
+	clock_skew(SLACK_MS);
+	expect_refresh("list:a", READ_REFRESH, "[1,2]");
+	ck_assert_uint_eq(counters_of("list:a")->refused_shrunken, 2);
+}
+END_TEST
+
+START_TEST(smaller_result_is_taken_where_nothing_is_held)
+{
+	expect_refresh("list:a", READ_GET, "[1]");
+}
+END_TEST
+
+START_TEST(large_old_value_is_counted_by_a_worker)
+{
+	struct reader r = {0};
+	struct key key = key_named("list:a");
+	struct value *v = value_new(LARGE);
+	memset(v->data, ' ', LARGE);
+	memcpy(v->data, "[1,2,3", 6);
+	v->data[LARGE - 1] = ']';
+	ck_assert_int_eq(tiers_remember(&tiers, tiers_type(&tiers, &key), &key, v, 1000000, SOURCE_CLIENT, tiers.epoch), 0);
+	begin(&r, "list:a", READ_REFRESH);
+	bring(0, "[1]");
+	run_until_answered(&r);
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "1 items where 3 were held");
+	value_unref(v);
+}
+END_TEST
+
+/* ---- FORCE ---- */
+
+START_TEST(force_takes_a_smaller_result_at_once)
+{
+	write_for("list:a", TEN, 1000000);
+	expect_refresh("list:a", READ_FORCE, "[1]");
+	ck_assert_uint_eq(counters_of("list:a")->refused_shrunken, 0);
+}
+END_TEST
+
+START_TEST(force_stores_under_the_guard)
+{
+	tiers_set_guarded(&tiers, true);
+	expect_refresh("plain:a", READ_FORCE, "value");
+	ck_assert_uint_eq(counters_of("plain:a")->guarded, 0);
+}
+END_TEST
+
+START_TEST(force_does_not_take_what_is_empty_or_not_json)
+{
+	struct reader r = {0};
+	write_value("json:a", "[1]");
+	begin(&r, "json:a", READ_FORCE);
+	bring(0, "[]");
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "empty");
+	begin(&r, "json:a", READ_FORCE);
+	bring(1, "[");
+	expect_failed(&r, "UNAVAILABLE fetch: refused: ", "not JSON");
+	expect_in_memory("json:a", "[1]");
+}
+END_TEST
+
+START_TEST(force_that_joins_holds_for_the_fetch_that_begins_after_it)
+{
+	struct reader get = {0}, force = {0};
+	tiers_set_guarded(&tiers, true);
+	begin(&get, "plain:a", READ_GET);
+	begin(&force, "plain:a", READ_FORCE);
+	bring(0, "before");
+	ck_assert_ptr_null(entry_of("plain:a"));
+	bring(1, "after");
+	expect_found(&get, "after", "fetch");
+	expect_found(&force, "after", "fetch");
+	expect_in_memory("plain:a", "after");
+}
+END_TEST
+
+/* ---- the guard ---- */
+
+/* Fetches plain:a while the guard is as `before`; then it goes to `between`, and to `after`. */
+static void expect_guarded(bool before, bool between, bool after)
+{
+	struct reader r = {0};
+	write_value("plain:a", "old");
+	tiers_set_guarded(&tiers, before);
+	begin(&r, "plain:a", READ_REFRESH);
+	tiers_set_guarded(&tiers, between);
+	tiers_set_guarded(&tiers, after);
+	bring(n_fakes - 1, "half of it");
+	expect_found(&r, "half of it", "fetch");
+	expect_in_memory("plain:a", "old");
+}
+
+START_TEST(value_fetched_under_the_guard_is_served_and_not_stored)
+{
+	expect_guarded(true, true, true);
+	expect_guarded(true, true, false);      /* lifted before it was there */
+	expect_guarded(false, true, true);      /* set meanwhile */
+	expect_guarded(false, true, false);     /* set and lifted meanwhile */
+	expect_guarded(true, false, true);
+	ck_assert_uint_eq(counters_of("plain:a")->guarded, 5);
+	tiers_set_guarded(&tiers, false);
+	expect_refresh("plain:a", READ_REFRESH, "whole");
+}
+END_TEST
+
+/* A sync deletes rows before it writes them. */
+START_TEST(absence_found_under_the_guard_is_told_and_not_stored)
+{
+	struct reader r = {0};
+	tiers_set_guarded(&tiers, true);
+	begin(&r, "negative:a", READ_GET);
+	bring_nothing(0);
+	expect_absent(&r);
+	ck_assert_ptr_null(entry_of("negative:a"));
+	write_value("negative:a", "old");
+	begin(&r, "negative:a", READ_REFRESH);
+	bring_nothing(1);
+	expect_absent(&r);
+	expect_in_memory("negative:a", "old");
+}
+END_TEST
+
+/* ---- backing off ---- */
+
+START_TEST(failed_fetch_is_not_tried_again_at_each_read)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	bring_failure(0, "no route");
+	expect_failed(&r, "UNAVAILABLE fetch: ", "no route");
+	for (unsigned i = 0; i < 10; i++) {
+		begin(&r, "plain:a", READ_GET);
+		expect_failed(&r, "UNAVAILABLE fetch: ", "no route");
+	}
+	ck_assert_uint_eq(n_fakes, 1);
+	ck_assert_uint_eq(counters_of("plain:a")->backoffs, 10);
+	begin(&r, "plain:b", READ_GET);         /* another key */
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "value");
+	done_with(&r);
+	clock_skew(HISTORY_BACKOFF_MIN_MS);
+	begin(&r, "plain:a", READ_GET);
+	ck_assert_uint_eq(n_fakes, 3);
+	bring(2, "value");
+	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
+START_TEST(stale_value_is_served_while_the_fetch_is_not_tried_again)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -30000);
+	begin(&r, "stale:a", READ_GET);
+	bring_failure(0, "no route");
+	expect_stale(&r, "old");
+	begin(&r, "stale:a", READ_GET);
+	expect_stale(&r, "old");
+	ck_assert_uint_eq(n_fakes, 1);
+	ck_assert_uint_eq(counters_of("stale:a")->stale_errors, 2);
+}
+END_TEST
+
+START_TEST(refresh_on_demand_does_not_wait_for_the_backoff)
+{
+	struct reader r = {0};
+	begin(&r, "plain:a", READ_GET);
+	bring_failure(0, "no route");
+	done_with(&r);
+	expect_refresh("plain:a", READ_REFRESH, "value");
+}
+END_TEST
+
+START_TEST(change_of_the_key_ends_the_backoff)
+{
+	struct reader r = {0};
+	struct key key = key_named("plain:a");
+	begin(&r, "plain:a", READ_GET);
+	bring_failure(0, "no route");
+	done_with(&r);
+	history_changed(history, &key, "pid 7");
+	begin(&r, "plain:a", READ_GET);
+	ck_assert_uint_eq(n_fakes, 2);
+	bring(1, "value");
+	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
+/* ---- the rest of the fleet ---- */
+
+/* Redis may have an older one, which it must not serve when it is back. */
+START_TEST(value_fetched_while_redis_is_away_is_removed_there_later)
+{
+	struct reader r = {0};
+	tiers.redis = redis_new(base, &conf->redis, &watch);
+	begin(&r, "plain:a", READ_GET);
+	for (unsigned turns = 0; turns < 100 && n_fakes == 0; turns++)
+		event_base_loop(base, EVLOOP_ONCE);
+	bring(0, "value");
+	expect_found(&r, "value", "fetch");
+	ck_assert_uint_eq(replay_count(replay), 1);
+	ck_assert_uint_eq(replay_bytes(replay), 0);
+}
+END_TEST
+
+START_TEST(program_that_fetches_a_key_is_known_by_its_process_group)
+{
+	struct reader r = {0};
+	struct key key = key_named("plain:a"), other = key_named("plain:b");
+	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	begin(&r, "plain:a", READ_GET);
+	ck_assert(flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP + 1));
+	ck_assert(!flights_is_fetched_by(flights, &other, FAKE_GROUP));
+	bring(0, "value");
+	done_with(&r);
+	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+}
+END_TEST
+
+/* Of those who wait for nobody else there is nobody to wake. */
+START_TEST(wake_of_a_flight_that_fetches_does_nothing)
+{
+	struct reader r = {0};
+	struct key key = key_named("plain:a"), other = key_named("plain:b");
+	begin(&r, "plain:a", READ_GET);
+	flights_wake(flights, &key);
+	flights_wake(flights, &other);
+	flights_wake_all(flights);
+	expect_nothing_yet(&r);
+	ck_assert_uint_eq(n_fakes, 1);
+	bring(0, "value");
+	expect_found(&r, "value", "fetch");
+}
+END_TEST
+
 /* ---- limits ---- */
 
 /* Readers of brisk wait for 2 s of fetch, 250 ms of Redis and 1 s of grace. */
@@ -896,7 +1481,7 @@ START_TEST(closed_flight_lands_when_its_check_or_redis_is_over)
 	v->data[0] = '1';
 	begin(&checked, "json:a", READ_GET);
 	bring_value(0, v);
-	tiers.redis = redis_new(base, &conf->redis);
+	tiers.redis = redis_new(base, &conf->redis, &watch);
 	begin(&asked, "plain:a", READ_GET);
 	flights_close(flights);
 	redis_free(tiers.redis);
@@ -929,9 +1514,8 @@ START_TEST(answer_may_read_the_same_key_again)
 	begin(&first, "plain:a", READ_GET);
 	bring_failure(1, "no route");
 	expect_failed(&first, "UNAVAILABLE fetch: ", "no route");
-	expect_nothing_yet(&second);
-	bring(2, "value");
-	expect_found(&second, "value", "fetch");
+	expect_failed(&second, "UNAVAILABLE fetch: ", "no route");      /* not fetched again so soon */
+	ck_assert_uint_eq(n_fakes, 2);
 }
 END_TEST
 
@@ -981,7 +1565,8 @@ int main(void)
 	tcase_add_test(tc, redis_that_is_down_is_no_end_for_a_declared_key);
 	tcase_add_test(tc, change_under_way_makes_the_flight_start_again);
 	tcase_add_test(tc, value_written_under_way_is_what_readers_get);
-	tcase_add_test(tc, failure_and_absence_of_a_broken_try_are_not_told);
+	tcase_add_test(tc, absence_found_by_a_broken_try_is_not_told);
+	tcase_add_test(tc, failure_of_a_broken_try_is_told_without_another_try);
 	tcase_add_test(tc, early_reader_gets_what_was_fetched_after_enough_broken_tries);
 	tcase_add_test(tc, reader_that_came_after_the_change_never_gets_the_older_value);
 	tcase_add_test(tc, read_after_a_change_is_not_joined_to_the_fetch_before_it);
@@ -999,6 +1584,39 @@ int main(void)
 	tcase_add_test(tc, large_json_is_checked_before_it_is_answered);
 	tcase_add_test(tc, value_over_max_value_is_served_and_not_stored);
 	tcase_add_test(tc, value_over_the_memory_limit_is_served_and_not_stored);
+	tcase_add_test(tc, stale_value_is_served_when_the_fetch_fails);
+	tcase_add_test(tc, stale_value_is_not_served_past_stale_if_error);
+	tcase_add_test(tc, stale_value_gives_way_to_what_is_fetched);
+	tcase_add_test(tc, stale_value_is_served_instead_of_one_that_is_refused);
+	tcase_add_test(tc, value_within_stale_while_revalidate_is_served_at_once);
+	tcase_add_test(tc, source_that_says_the_key_is_gone_ends_the_stale_value);
+	tcase_add_test(tc, slow_fetch_is_completed_behind_a_stale_value);
+	tcase_add_test(tc, fetch_within_soft_timeout_is_waited_for);
+	tcase_add_test(tc, slow_fetch_is_waited_for_when_there_is_nothing_to_serve);
+	tcase_add_test(tc, stale_value_is_not_served_at_soft_timeout_after_a_change);
+	tcase_add_test(tc, reader_that_comes_after_soft_timeout_does_not_wait_for_the_fetch_either);
+	tcase_add_test(tc, refresh_behind_replaces_the_value_that_is_served_meanwhile);
+	tcase_add_test(tc, refresh_behind_that_fails_keeps_the_value_and_is_not_repeated);
+	tcase_add_test(tc, refresh_behind_of_a_key_that_changes_stores_nothing_and_ends);
+	tcase_add_test(tc, refresh_behind_that_finds_nothing_drops_the_value);
+	tcase_add_test(tc, suddenly_smaller_result_is_refused_and_the_old_value_kept);
+	tcase_add_test(tc, what_is_no_array_is_compared_by_bytes);
+	tcase_add_test(tc, smaller_result_that_comes_again_after_a_minute_is_believed);
+	tcase_add_test(tc, smaller_result_is_taken_where_nothing_is_held);
+	tcase_add_test(tc, large_old_value_is_counted_by_a_worker);
+	tcase_add_test(tc, force_takes_a_smaller_result_at_once);
+	tcase_add_test(tc, force_stores_under_the_guard);
+	tcase_add_test(tc, force_does_not_take_what_is_empty_or_not_json);
+	tcase_add_test(tc, force_that_joins_holds_for_the_fetch_that_begins_after_it);
+	tcase_add_test(tc, value_fetched_under_the_guard_is_served_and_not_stored);
+	tcase_add_test(tc, absence_found_under_the_guard_is_told_and_not_stored);
+	tcase_add_test(tc, failed_fetch_is_not_tried_again_at_each_read);
+	tcase_add_test(tc, stale_value_is_served_while_the_fetch_is_not_tried_again);
+	tcase_add_test(tc, refresh_on_demand_does_not_wait_for_the_backoff);
+	tcase_add_test(tc, change_of_the_key_ends_the_backoff);
+	tcase_add_test(tc, value_fetched_while_redis_is_away_is_removed_there_later);
+	tcase_add_test(tc, program_that_fetches_a_key_is_known_by_its_process_group);
+	tcase_add_test(tc, wake_of_a_flight_that_fetches_does_nothing);
 	tcase_add_test(tc, reader_waits_for_its_deadline_and_no_longer);
 	tcase_add_test(tc, fetch_that_comes_after_the_deadline_is_stored_for_the_next);
 	tcase_add_test(tc, flight_without_readers_does_not_start_again);

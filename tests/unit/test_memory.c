@@ -37,10 +37,10 @@ static struct key key_numbered(unsigned n)
 }
 
 /* Puts and lets go of the value, as most callers do. */
-static int put(struct memory *m, struct key key, unsigned type, struct value *v, int64_t expires_ms)
+static int put(struct memory *m, struct key key, unsigned type, struct value *v, int64_t gone_ms)
 {
 	int result = memory_put(m, &key, &(struct memory_item){.type = type, .source = SOURCE_CLIENT, .value = v,
-		.stored_ms = 1, .expires_ms = expires_ms});
+		.stored_ms = 1, .gone_ms = gone_ms});
 	value_unref(v);
 	return result;
 }
@@ -75,7 +75,7 @@ START_TEST(value_put_is_found_until_it_is_dropped)
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
 	struct key a = key_named("a");
 	ck_assert_ptr_null(memory_get(m, &a, 1));
-	ck_assert_int_eq(put(m, a, 0, text_value("one"), 0), 0);
+	ck_assert_int_eq(put(m, a, 0, text_value("one"), MEMORY_FOREVER), 0);
 	ck_assert(holds(m, "a", "one"));
 	ck_assert(!is_there(m, "b"));
 	ck_assert_uint_eq(memory_entries(m), 1);
@@ -92,7 +92,8 @@ START_TEST(entry_tells_what_was_put)
 	struct memory *m = memory_new(PLENTY, no_bounds, 3);
 	struct value *v = text_value("v");
 	struct key a = key_named("a");
-	struct memory_item item = {.type = 2, .source = SOURCE_REDIS, .value = v, .stored_ms = 5, .expires_ms = 100, .until_ms = 50};
+	struct memory_item item = {.type = 2, .source = SOURCE_REDIS, .value = v,
+		.stored_ms = 5, .fresh_ms = 50, .expires_ms = 100, .gone_ms = 200, .epoch = 7};
 	ck_assert_int_eq(memory_put(m, &a, &item), 0);
 	const struct memory_entry *e = memory_get(m, &a, 10);
 	ck_assert(e->value == v && v->refs == 2);
@@ -100,7 +101,9 @@ START_TEST(entry_tells_what_was_put)
 	ck_assert_int_eq(e->source, SOURCE_REDIS);
 	ck_assert_int_eq(e->stored_ms, 5);
 	ck_assert_int_eq(e->expires_ms, 100);
-	ck_assert_int_eq(e->until_ms, 50);
+	ck_assert_int_eq(e->fresh_ms, 50);
+	ck_assert_int_eq(e->gone_ms, 200);
+	ck_assert_uint_eq(e->epoch, 7);
 	ck_assert(e->key_len == 1 && e->key[0] == 'a' && e->hash == a.hash);
 	memory_free(m);
 	ck_assert_uint_eq(v->refs, 1);
@@ -113,9 +116,9 @@ START_TEST(replaced_value_is_let_go)
 	struct memory *m = memory_new(PLENTY, no_bounds, 2);
 	struct value *old = text_value("old");
 	struct key a = key_named("a");
-	put(m, a, 0, value_ref(old), 0);
+	put(m, a, 0, value_ref(old), MEMORY_FOREVER);
 	ck_assert_uint_eq(old->refs, 2);
-	put(m, a, 1, text_value("new"), 0);
+	put(m, a, 1, text_value("new"), MEMORY_FOREVER);
 	ck_assert_uint_eq(old->refs, 1);
 	ck_assert(holds(m, "a", "new"));
 	ck_assert_uint_eq(memory_entries(m), 1);
@@ -132,10 +135,10 @@ START_TEST(value_put_again_over_itself_stays)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
 	struct key a = key_named("a");
-	put(m, a, 0, text_value("v"), 0);
+	put(m, a, 0, text_value("v"), MEMORY_FOREVER);
 	struct memory_entry *e = memory_peek(m, &a, 1);
 	struct key own = {.data = e->key, .len = e->key_len, .hash = e->hash};        /* goes while it is put */
-	struct memory_item item = {.value = e->value};
+	struct memory_item item = {.value = e->value, .gone_ms = MEMORY_FOREVER};
 	ck_assert_int_eq(memory_put(m, &own, &item), 0);
 	ck_assert(holds(m, "a", "v"));
 	ck_assert_uint_eq(memory_peek(m, &a, 1)->value->refs, 1);
@@ -150,7 +153,7 @@ START_TEST(keys_of_one_hash_are_kept_apart)
 	struct key keys[LEN(names)];
 	for (size_t i = 0; i < LEN(names); i++) {
 		keys[i] = (struct key){.data = names[i], .len = (uint32_t)strlen(names[i]), .hash = 7};
-		put(m, keys[i], 0, text_value(names[i]), 0);
+		put(m, keys[i], 0, text_value(names[i]), MEMORY_FOREVER);
 	}
 	ck_assert(memory_drop(m, &keys[1], 1));
 	for (size_t i = 0; i < LEN(names); i++) {
@@ -175,37 +178,44 @@ START_TEST(entry_ends_at_its_ttl_and_not_before)
 	put(m, a, 0, text_value("v"), 1000);
 	ck_assert_ptr_null(memory_get(m, &a, 5000));
 	ck_assert_uint_eq(memory_type_stats(m, 0)->expired, 2);
-	put(m, a, 0, text_value("v"), 0);
-	ck_assert_ptr_nonnull(memory_get(m, &a, INT64_MAX));
+	put(m, a, 0, text_value("v"), MEMORY_FOREVER);
+	ck_assert_ptr_nonnull(memory_get(m, &a, INT64_MAX - 1));
 	memory_free(m);
 }
 END_TEST
 
-START_TEST(entry_is_not_served_after_until)
+/* What it is worth before that is not for the table to judge. */
+START_TEST(entry_past_its_ttl_is_kept_until_it_is_gone)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
 	struct key a = key_named("a");
 	struct value *v = text_value("v");
-	ck_assert_int_eq(memory_put(m, &a, &(struct memory_item){.value = v, .expires_ms = 1000, .until_ms = 400}), 0);
-	ck_assert_ptr_nonnull(memory_get(m, &a, 399));
-	ck_assert_ptr_null(memory_get(m, &a, 400));
-	ck_assert_int_eq(memory_put(m, &a, &(struct memory_item){.value = v, .until_ms = 400}), 0);
-	ck_assert_ptr_null(memory_get(m, &a, 400));
+	struct memory_item item = {.value = v, .fresh_ms = 100, .expires_ms = 400, .gone_ms = 1000};
+	ck_assert_int_eq(memory_put(m, &a, &item), 0);
+	ck_assert_ptr_nonnull(memory_get(m, &a, 100));
+	ck_assert_ptr_nonnull(memory_peek(m, &a, 400));
+	memory_expire(m, 999, 2 * FIRST_BUCKETS);
+	ck_assert_ptr_nonnull(memory_get(m, &a, 999));
+	ck_assert_uint_eq(memory_type_stats(m, 0)->expired, 0);
+	ck_assert_ptr_null(memory_get(m, &a, 1000));
+	ck_assert_uint_eq(memory_type_stats(m, 0)->expired, 1);
 	value_unref(v);
 	memory_free(m);
 }
 END_TEST
 
-START_TEST(new_expiry_counts_from_then_on)
+START_TEST(new_times_count_from_then_on)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
 	struct key a = key_named("a");
 	put(m, a, 0, text_value("v"), 1000);
-	memory_set_expiry(memory_peek(m, &a, 1), 3000, 0);
-	ck_assert_ptr_nonnull(memory_get(m, &a, 2999));
-	memory_set_expiry(memory_peek(m, &a, 1), 0, 0);
+	memory_set_times(memory_peek(m, &a, 1), 1000, 2000, 3000);
+	const struct memory_entry *e = memory_get(m, &a, 2999);
+	ck_assert_ptr_nonnull(e);
+	ck_assert(e->fresh_ms == 1000 && e->expires_ms == 2000 && e->gone_ms == 3000 && e->stored_ms == 1);
+	memory_set_times(memory_peek(m, &a, 1), MEMORY_FOREVER, MEMORY_FOREVER, MEMORY_FOREVER);
 	ck_assert_ptr_nonnull(memory_get(m, &a, 1000000));
-	memory_set_expiry(memory_peek(m, &a, 1), 3000, 2000);
+	memory_set_times(memory_peek(m, &a, 1), 500, 1000, 2000);
 	ck_assert_ptr_null(memory_get(m, &a, 2000));
 	memory_free(m);
 }
@@ -223,10 +233,10 @@ START_TEST(absence_is_remembered_and_is_no_value)
 	ck_assert_uint_eq(memory_entries(m), 0);
 	put(m, a, 0, NULL, 1000);
 	ck_assert_ptr_null(memory_get(m, &a, 1000));
-	put(m, a, 0, NULL, 0);
-	put(m, a, 0, text_value("v"), 0);
+	put(m, a, 0, NULL, MEMORY_FOREVER);
+	put(m, a, 0, text_value("v"), MEMORY_FOREVER);
 	ck_assert(holds(m, "a", "v"));
-	put(m, a, 0, NULL, 0);
+	put(m, a, 0, NULL, MEMORY_FOREVER);
 	ck_assert_ptr_null(memory_get(m, &a, 1)->value);
 	memory_free(m);
 }
@@ -248,18 +258,18 @@ START_TEST(least_recently_used_of_a_type_goes_when_it_is_full)
 	static const uint64_t bounds[] = {3, 0};
 	struct memory *m = memory_new(PLENTY, bounds, 2);
 	struct key a = key_named("a"), b = key_named("b");
-	put(m, key_named("other"), 1, text_value("x"), 0);
-	put(m, a, 0, text_value("x"), 0);
-	put(m, b, 0, text_value("x"), 0);
-	put(m, key_named("c"), 0, text_value("x"), 0);
+	put(m, key_named("other"), 1, text_value("x"), MEMORY_FOREVER);
+	put(m, a, 0, text_value("x"), MEMORY_FOREVER);
+	put(m, b, 0, text_value("x"), MEMORY_FOREVER);
+	put(m, key_named("c"), 0, text_value("x"), MEMORY_FOREVER);
 	memory_get(m, &a, 1);
 	memory_peek(m, &b, 1);          /* no use */
-	put(m, key_named("d"), 0, text_value("x"), 0);
+	put(m, key_named("d"), 0, text_value("x"), MEMORY_FOREVER);
 	ck_assert(!is_there(m, "b"));
 	ck_assert(is_there(m, "a") && is_there(m, "c") && is_there(m, "d") && is_there(m, "other"));
-	put(m, a, 0, text_value("y"), 0);
+	put(m, a, 0, text_value("y"), MEMORY_FOREVER);
 	ck_assert(is_there(m, "c"));    /* a replacement is no further entry */
-	put(m, key_named("e"), 0, NULL, 0);
+	put(m, key_named("e"), 0, NULL, MEMORY_FOREVER);
 	ck_assert(!is_there(m, "c") && is_there(m, "a") && is_there(m, "d") && is_there(m, "e"));
 	ck_assert_uint_eq(memory_type_stats(m, 0)->evictions, 2);
 	ck_assert_uint_eq(memory_type_stats(m, 0)->entries, 3);
@@ -271,18 +281,18 @@ START_TEST(least_recently_used_of_all_types_goes_when_the_bytes_are_used_up)
 {
 	struct memory *m = memory_new(FIRST_BUCKETS * sizeof(void *) + 41000, no_bounds, 3);
 	struct key a = key_named("a");
-	put(m, a, 0, value_new(10000), 0);
-	put(m, key_named("b"), 1, value_new(10000), 0);
-	put(m, key_named("c"), 2, value_new(10000), 0);
-	put(m, key_named("d"), 0, value_new(10000), 0);
+	put(m, a, 0, value_new(10000), MEMORY_FOREVER);
+	put(m, key_named("b"), 1, value_new(10000), MEMORY_FOREVER);
+	put(m, key_named("c"), 2, value_new(10000), MEMORY_FOREVER);
+	put(m, key_named("d"), 0, value_new(10000), MEMORY_FOREVER);
 	ck_assert_uint_eq(memory_entries(m), 4);
 	memory_get(m, &a, 1);
-	put(m, key_named("e"), 2, value_new(10000), 0);
+	put(m, key_named("e"), 2, value_new(10000), MEMORY_FOREVER);
 	ck_assert(is_there(m, "a") && !is_there(m, "b"));
-	put(m, key_named("f"), 1, value_new(20000), 0);
+	put(m, key_named("f"), 1, value_new(20000), MEMORY_FOREVER);
 	ck_assert(!is_there(m, "c") && !is_there(m, "d"));
 	ck_assert(is_there(m, "a") && is_there(m, "e") && is_there(m, "f"));
-	put(m, key_named("g"), 1, value_new(40000), 0);
+	put(m, key_named("g"), 1, value_new(40000), MEMORY_FOREVER);
 	ck_assert(is_there(m, "g"));
 	ck_assert_uint_eq(memory_entries(m), 1);
 	ck_assert_uint_eq(memory_type_stats(m, 0)->evictions, 2);
@@ -295,10 +305,10 @@ END_TEST
 START_TEST(item_over_the_limit_leaves_nothing_and_no_old_value)
 {
 	struct memory *m = memory_new(100000, no_bounds, 1);
-	put(m, key_named("a"), 0, text_value("old"), 0);
-	put(m, key_named("b"), 0, text_value("kept"), 0);
+	put(m, key_named("a"), 0, text_value("old"), MEMORY_FOREVER);
+	put(m, key_named("b"), 0, text_value("kept"), MEMORY_FOREVER);
 	struct value *large = value_new(100000);
-	ck_assert_int_eq(put(m, key_named("a"), 0, value_ref(large), 0), -1);
+	ck_assert_int_eq(put(m, key_named("a"), 0, value_ref(large), MEMORY_FOREVER), -1);
 	ck_assert_uint_eq(large->refs, 1);
 	ck_assert(!is_there(m, "a"));
 	ck_assert(holds(m, "b", "kept"));
@@ -313,7 +323,7 @@ END_TEST
 static uint64_t fill_to_growth(struct memory *m)
 {
 	for (unsigned i = 0; i < FIRST_BUCKETS; i++)
-		put(m, key_numbered(i), 0, text_value("x"), 0);
+		put(m, key_numbered(i), 0, text_value("x"), MEMORY_FOREVER);
 	return memory_bytes(m);
 }
 
@@ -328,7 +338,7 @@ START_TEST(put_that_succeeds_has_stored_also_when_the_table_grows)
 	ck_assert_uint_eq(memory_entries(m), FIRST_BUCKETS);
 	struct key key = key_named("large");
 	size_t len = (size_t)limit - FIRST_BUCKETS * sizeof(void *) - 4096;
-	int result = put(m, key, 0, value_new(len), 0);
+	int result = put(m, key, 0, value_new(len), MEMORY_FOREVER);
 	ck_assert_msg((result == 0) == is_there(m, "large"), "put says %d, and %" PRIu64 " entries are there", result, memory_entries(m));
 	ck_assert_uint_le(memory_bytes(m), memory_limit(m));
 	memory_free(m);
@@ -341,10 +351,10 @@ START_TEST(evicted_value_stays_readable_for_who_holds_it)
 	struct key a = key_named("a");
 	struct value *v = value_new(60000);
 	memset(v->data, 'v', v->len);
-	put(m, a, 0, v, 0);
+	put(m, a, 0, v, MEMORY_FOREVER);
 	struct value *held = value_ref(memory_get(m, &a, 1)->value);
 	ck_assert_uint_eq(held->refs, 2);
-	put(m, key_named("b"), 0, value_new(60000), 0);
+	put(m, key_named("b"), 0, value_new(60000), MEMORY_FOREVER);
 	ck_assert(!is_there(m, "a"));
 	ck_assert_uint_eq(held->refs, 1);
 	for (size_t i = 0; i < held->len; i++)
@@ -360,10 +370,10 @@ START_TEST(prefix_drops_the_live_values_of_one_type_and_counts_them)
 	struct memory *m = memory_new(PLENTY, no_bounds, 2);
 	static const char *const names[] = {"p:1", "p:22", "p:", "p", "q:1", "xp:1"};
 	for (size_t i = 0; i < LEN(names); i++)
-		put(m, key_named(names[i]), 0, text_value("x"), 0);
-	put(m, key_named("p:absent"), 0, NULL, 0);
+		put(m, key_named(names[i]), 0, text_value("x"), MEMORY_FOREVER);
+	put(m, key_named("p:absent"), 0, NULL, MEMORY_FOREVER);
 	put(m, key_named("p:past"), 0, text_value("x"), 500);
-	put(m, key_named("p:other"), 1, text_value("x"), 0);
+	put(m, key_named("p:other"), 1, text_value("x"), MEMORY_FOREVER);
 	ck_assert_uint_eq(memory_drop_prefix(m, 0, "p:", 2, 500), 3);
 	ck_assert_uint_eq(memory_entries(m), 4);
 	ck_assert(is_there(m, "p") && is_there(m, "q:1") && is_there(m, "xp:1") && is_there(m, "p:other"));
@@ -394,7 +404,7 @@ START_TEST(table_grows_and_loses_nothing_on_the_way)
 	struct value *v = text_value("shared");
 	unsigned seed = 1;
 	for (unsigned i = 0; i < MANY; i++) {
-		put(m, key_numbered(i), 0, value_ref(v), 0);
+		put(m, key_numbered(i), 0, value_ref(v), MEMORY_FOREVER);
 		assert_found(m, i, true);
 		unsigned earlier = (unsigned)rand_r(&seed) % (i + 1);
 		assert_found(m, earlier, earlier % 10 != 3 || earlier == i);
@@ -429,7 +439,7 @@ static unsigned sweep(unsigned entries, size_t max_buckets, unsigned max_calls)
 	struct value *v = text_value("x");
 	unsigned calls = 0, kept = (entries + 2) / 3;
 	for (unsigned i = 0; i < entries; i++)
-		put(m, key_numbered(i), 0, value_ref(v), i % 3 ? 1000 : 0);
+		put(m, key_numbered(i), 0, value_ref(v), i % 3 ? 1000 : MEMORY_FOREVER);
 	memory_expire(m, 999, entries);
 	ck_assert_uint_eq(memory_entries(m), entries);
 	for (; calls < max_calls && memory_entries(m) > kept; calls++)
@@ -476,7 +486,7 @@ struct model_entry {
 	bool is_in;
 	unsigned type;
 	struct value *value;            /* the model's own reference; NULL: an absence */
-	int64_t expires_ms, until_ms;
+	int64_t gone_ms;
 	uint64_t used;
 	size_t bytes;
 };
@@ -500,7 +510,7 @@ static unsigned chance(struct model *o, unsigned n)
 
 static bool model_is_past(const struct model *o, const struct model_entry *e)
 {
-	return (e->expires_ms && o->now_ms >= e->expires_ms) || (e->until_ms && o->now_ms >= e->until_ms);
+	return o->now_ms >= e->gone_ms;
 }
 
 static void model_remove(struct model *o, struct model_entry *e)
@@ -574,7 +584,7 @@ static struct value *model_value(struct model *o)
 
 static int64_t model_end(struct model *o)
 {
-	return chance(o, 3) ? 0 : o->now_ms + 1 + chance(o, 50000);
+	return chance(o, 3) ? MEMORY_FOREVER : o->now_ms + 1 + chance(o, 50000);
 }
 
 static void do_put(struct model *o, unsigned n)
@@ -582,7 +592,7 @@ static void do_put(struct model *o, unsigned n)
 	struct key key = key_numbered(n);
 	struct model_entry *e = &o->at[n];
 	struct memory_item item = {.type = chance(o, 8) ? n % TYPES : chance(o, TYPES), .stored_ms = o->now_ms,
-		.value = chance(o, 10) ? model_value(o) : NULL, .expires_ms = model_end(o), .until_ms = model_end(o)};
+		.value = chance(o, 10) ? model_value(o) : NULL, .fresh_ms = o->now_ms, .expires_ms = o->now_ms, .gone_ms = model_end(o)};
 	ck_assert_int_eq(memory_put(o->memory, &key, &item), 0);
 	const struct memory_entry *real = memory_peek(o->memory, &key, 0);
 	if (!real || real->value != item.value)
@@ -590,8 +600,8 @@ static void do_put(struct model *o, unsigned n)
 	if (e->is_in)
 		model_remove(o, e);
 	model_grow(o);
-	*e = (struct model_entry){.is_in = true, .type = item.type, .value = item.value, .expires_ms = item.expires_ms,
-		.until_ms = item.until_ms, .used = ++o->tick, .bytes = entry_footprint(real)};
+	*e = (struct model_entry){.is_in = true, .type = item.type, .value = item.value, .gone_ms = item.gone_ms,
+		.used = ++o->tick, .bytes = entry_footprint(real)};
 	o->bytes += e->bytes;
 	o->entries++;
 	o->types[e->type].bytes += e->bytes;
@@ -603,7 +613,7 @@ static void do_put_too_large(struct model *o, unsigned n)
 {
 	struct key key = key_numbered(n);
 	struct value *v = value_new((size_t)memory_limit(o->memory));
-	ck_assert_int_eq(put(o->memory, key, 0, v, 0), -1);
+	ck_assert_int_eq(put(o->memory, key, 0, v, MEMORY_FOREVER), -1);
 	if (o->at[n].is_in)
 		model_remove(o, &o->at[n]);
 }
@@ -623,9 +633,8 @@ static void do_look(struct model *o, unsigned n, bool is_get)
 		model_remove(o, e);
 	}
 	if (real && chance(o, 20) == 0) {
-		e->expires_ms = model_end(o);
-		e->until_ms = model_end(o);
-		memory_set_expiry(real, e->expires_ms, e->until_ms);
+		e->gone_ms = model_end(o);
+		memory_set_times(real, o->now_ms, o->now_ms, e->gone_ms);
 	}
 }
 
@@ -783,8 +792,8 @@ int main(void)
 	tcase_add_test(tc, value_put_again_over_itself_stays);
 	tcase_add_test(tc, keys_of_one_hash_are_kept_apart);
 	tcase_add_test(tc, entry_ends_at_its_ttl_and_not_before);
-	tcase_add_test(tc, entry_is_not_served_after_until);
-	tcase_add_test(tc, new_expiry_counts_from_then_on);
+	tcase_add_test(tc, entry_past_its_ttl_is_kept_until_it_is_gone);
+	tcase_add_test(tc, new_times_count_from_then_on);
 	tcase_add_test(tc, absence_is_remembered_and_is_no_value);
 	tcase_add_test(tc, drop_of_what_is_past_says_that_nothing_was_there);
 	tcase_add_test(tc, least_recently_used_of_a_type_goes_when_it_is_full);
