@@ -11,7 +11,7 @@ BUILD   ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 PKGS     = libevent libevent_pthreads hiredis libcjson yaml-0.1 libpq sqlite3 libsystemd libb2 libxxhash
 WARN     = -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN   = -fPIE -fstack-protector-strong -fstack-clash-protection
-LDHARDEN = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LDHARDEN = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 ifeq ($(SAN),)
 OPT      = -O2 -g -D_FORTIFY_SOURCE=2
 else
@@ -25,11 +25,11 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 # Sources, a line a folder, from the ground up. Each list has everything but main.
 PROTO  = buf request reply
-CONF   = conf schema kind url yaml
+CONF   = conf rules schema kind url sql yaml
 DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
-         fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
-         memory redis_link redis tiers flight \
-         catalog catalog_write catalog_invalidate catalog_stats \
+         breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
+         memory redis_link tracking redis_op redis redis_lease tiers history replay flight \
+         catalog catalog_watch catalog_write catalog_invalidate catalog_cascade catalog_explain catalog_stats \
          out client server command command_connection command_read command_write command_server
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
@@ -63,7 +63,20 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
 $(BUILD)/tests/daemon/test_%: $(BUILD)/tests/daemon/test_%.o $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
-tests-built: all $(UNIT) $(SUITES)
+# A chaos test is tests/chaos/test_<area>.c: one that drives a fleet under faults.
+CHAOS = $(patsubst tests/chaos/%.c,$(BUILD)/tests/chaos/%,$(wildcard tests/chaos/test_*.c))
+TIMED = $(filter %_stampede,$(CHAOS))
+STORM = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/chaos/test_% tests/chaos/wallclock.c,$(wildcard tests/chaos/*.c)))
+
+$(BUILD)/tests/chaos/test_%: $(BUILD)/tests/chaos/test_%.o $(STORM) $(HARNESS) $(OBJS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
+
+# Preloaded into servers, so without a sanitizer of its own.
+$(BUILD)/tests/chaos/wallclock.so: tests/chaos/wallclock.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -O2 -fPIC -shared -D_GNU_SOURCE -o $@ $<
+
+tests-built: all $(UNIT) $(SUITES) $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
 
 # make again, on all processors unless the caller chose a number.
 REMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -77,7 +90,12 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(UNIT) $(SUITES)
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone $(UNIT) $(SUITES) $(filter-out $(TIMED),$(CHAOS))
+
+chaos:  ## build and run the chaos tests at full length (under five minutes)
+	@tests/setup check
+	@$(REMAKE) all $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
+	@BUILD=$(BUILD) CHAOS=full VERBOSE=1 tests/run $(TIMED) --alone $(filter-out $(TIMED),$(CHAOS))
 
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
@@ -95,4 +113,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all check check-unit clean demo help sizes tests-built
+.PHONY: all chaos check check-unit clean demo help sizes tests-built
