@@ -607,7 +607,7 @@ START_TEST(a_fetch_that_the_guard_came_over_is_not_stored)
 }
 END_TEST
 
-START_TEST(a_guard_that_runs_out_is_noticed_and_one_that_is_there_at_the_start_too)
+START_TEST(a_guard_is_noticed_at_the_start_and_when_it_runs_out)
 {
 	struct world w = begin();
 	expect(w.redis, "OK", "SET guard:on 1");
@@ -726,7 +726,7 @@ int main(void)
 		under_the_guard_fetched_values_are_answered_and_stored_nowhere,
 		a_fetch_begun_under_the_guard_is_not_stored_after_it,
 		a_fetch_that_the_guard_came_over_is_not_stored,
-		a_guard_that_runs_out_is_noticed_and_one_that_is_there_at_the_start_too,
+		a_guard_is_noticed_at_the_start_and_when_it_runs_out,
 		thirty_eight_deletions_are_one_invalidation_of_each_dependent_type,
 		refresh_and_invalidate_begin_cascades_and_foreign_changes_do_not,
 	};

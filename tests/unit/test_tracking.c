@@ -310,16 +310,19 @@ END_TEST
 
 static void on_written(void *arg, const struct redis_result *r)
 {
-	(void)arg;
 	ck_assert_int_eq(r->status, REDIS_ANSWERED);
+	if (arg)
+		*(bool *)arg = true;
 }
 
 static void write_key(struct sidecar *s, const char *name)
 {
 	struct key key = key_of(name, strlen(name));
 	struct value *v = value_copy("x", 1);
-	redis_write(s->redis, &key, v, 0, REDIS_ALWAYS, on_written, NULL);
+	bool is_written = false;
+	redis_write(s->redis, &key, v, 0, REDIS_ALWAYS, on_written, &is_written);
 	value_unref(v);
+	run_until(is_written, LIMIT_MS);
 }
 
 START_TEST(sidecars_hear_each_other_and_not_themselves)
