@@ -285,7 +285,7 @@ static void expect_repair(const char *name)
 	expect(w.redis, "OK", "SET p:held 1");
 	for (int i = 1; i <= 3; i++) {
 		long long before[2 * FLEET];
-		char value[8], text[16];
+		char value[16], text[24];
 		snprintf(value, sizeof(value), "%d", i);
 		snprintf(text, sizeof(text), "\"%d\"", i);
 		expect_all_soon(&w, "\"1\"", "GET p:held");
