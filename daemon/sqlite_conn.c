@@ -114,8 +114,9 @@ static int open_file(struct sqlite_conn *c, const struct stat *file)
 	sqlite3_progress_handler(c->db, STEPS_PER_LOOK, on_progress, c);
 	sqlite3_busy_handler(c->db, on_busy, c);
 	sqlite3_limit(c->db, SQLITE_LIMIT_LENGTH, (int)FETCH_MAX_BYTES);
-	/* Belt and braces: the file is open for reading only. */
-	if (sqlite3_exec(c->db, "PRAGMA query_only = on", NULL, NULL, NULL) != SQLITE_OK)
+	/* Belt and braces: the file is open for reading only. And a cache of pages for each
+	 * connection is memory spent twice: the kernel has one. */
+	if (sqlite3_exec(c->db, "PRAGMA query_only = on; PRAGMA cache_size = -256", NULL, NULL, NULL) != SQLITE_OK)
 		return fail_database(c);
 	return 0;
 }
