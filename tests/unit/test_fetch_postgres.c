@@ -563,8 +563,18 @@ START_TEST(silent_host_costs_one_attempt_and_then_comes_last)
 		rig_wait(&rig, &a[i]);
 		expect_failed(&a[i], "no connection: timed out");
 	}
-	rig_run_for(&rig, 300);                 /* longer than the first pause */
-	expect_value(&rig, "SELECT 1", CONF_VALUE, "", "1");
+	/* A name costs one attempt for each of its addresses: localhost may have two. */
+	struct answer last = {.status = FETCH_FAILED};
+	for (int i = 0; i <= _i && last.status == FETCH_FAILED; i++) {
+		rig_run_for(&rig, 1000);        /* longer than the first pauses */
+		free(last.text);
+		last = (struct answer){.times = 0};
+		rig_sql(&rig, &last, "SELECT 1", CONF_VALUE, "", 20000);
+		rig_wait(&rig, &last);
+	}
+	ck_assert_int_eq(last.status, FETCH_FOUND);
+	ck_assert_str_eq(last.text, "1");
+	free(last.text);
 	close(fd);
 }
 END_TEST
