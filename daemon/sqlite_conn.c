@@ -116,7 +116,7 @@ static int open_file(struct sqlite_conn *c, const struct stat *file)
 	sqlite3_limit(c->db, SQLITE_LIMIT_LENGTH, (int)FETCH_MAX_BYTES);
 	/* Belt and braces: the file is open for reading only. And a cache of pages for each
 	 * connection is memory spent twice: the kernel has one. */
-	if (sqlite3_exec(c->db, "PRAGMA query_only = on; PRAGMA cache_size = -256", NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(c->db, "PRAGMA query_only = on; PRAGMA cache_size = -32", NULL, NULL, NULL) != SQLITE_OK)
 		return fail_database(c);
 	return 0;
 }
