@@ -87,11 +87,6 @@ const struct memory *catalog_memory(const struct catalog *c)
 	return c->tiers.memory;
 }
 
-const struct conf *catalog_conf(const struct catalog *c)
-{
-	return c->tiers.conf;
-}
-
 /* ---- keys ---- */
 
 /* True if the name was a JSON object or array: then *key is its HASHKEY behind the prefix. */
@@ -138,17 +133,6 @@ const struct conf_type *catalog_type(struct catalog *c, const struct key *key)
 
 /* ---- reading ---- */
 
-static void found_in_memory(const struct memory_entry *e, struct outcome *o)
-{
-	bool has_end = e->expires_ms != MEMORY_FOREVER;
-	*o = (struct outcome){
-		.status = e->value ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = e->value,
-		.number = e->value ? (int64_t)e->value->len : 0,
-		.is_stale = clock_ms() >= e->expires_ms,
-		.ttl_ms = has_end ? e->expires_ms - clock_ms() : -1, .age_ms = clock_ms() - e->stored_ms,
-		.tier = "memory", .source = e->source};
-}
-
 /* An entry that needs a second thought. True if it may be served; a refresh behind is
  * started where it is due. It may be gone from memory then. */
 static bool may_serve(struct catalog *c, const struct key *key, const struct memory_entry *e, bool refreshes)
@@ -188,10 +172,9 @@ bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group
 static bool serve_from_memory(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
 	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());
-	struct outcome o;
 	if (!e)
 		return false;
-	found_in_memory(e, &o);
+	struct outcome o = tiers_outcome(e);
 	struct type_counters *count = &c->tiers.counters[e->type];
 	struct value *v = e->value ? value_ref(e->value) : NULL; /* what follows may change the key */
 	bool serves = tiers_is_fresh(&c->tiers, e, clock_ms()) || may_serve(c, key, e, mode == READ_GET);
@@ -355,8 +338,7 @@ void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, vo
 	const struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
 	const struct conf_type *type = tiers_type(&c->tiers, key);
 	if (e && (tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
-		struct outcome o;
-		found_in_memory(e, &o);
+		struct outcome o = tiers_outcome(e);
 		if (o.is_stale)
 			o = (struct outcome){.status = OUTCOME_ABSENT};
 		done(arg, &o);

@@ -100,6 +100,5 @@ struct cJSON *catalog_health(struct catalog *c);
 void catalog_info(struct catalog *c, struct buf *b);
 
 const struct memory *catalog_memory(const struct catalog *c);
-const struct conf *catalog_conf(const struct catalog *c);
 
 #endif

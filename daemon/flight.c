@@ -1012,9 +1012,8 @@ static void peek(struct flights *all, const struct conf_type *type, const struct
 	struct tiers *t = all->tiers;
 	const struct memory_entry *e = memory_peek(t->memory, key, clock_ms());
 	if (e && e->value) {
-		struct outcome o = {.status = OUTCOME_FOUND, .value = value_ref(e->value), .is_stale = clock_ms() >= e->expires_ms,
-			.ttl_ms = e->expires_ms == MEMORY_FOREVER ? -1 : e->expires_ms - clock_ms(),
-			.age_ms = clock_ms() - e->stored_ms, .tier = "memory", .source = e->source};
+		struct outcome o = tiers_outcome(e);
+		value_ref(o.value); /* done may change the key */
 		done(arg, &o);
 		value_unref(o.value);
 	} else if (tiers_reaches_redis(t, type)) {

@@ -42,7 +42,8 @@ void flights_close(struct flights *all);
 void flights_free(struct flights *all);
 
 /* Reads key of type; the key is borrowed until the call returns. Waits at the most
- * for the type's fetch timeout, a Redis timeout and a second of grace. */
+ * for the type's fetch timeout, a Redis timeout, the lease of another sidecar (2 s) and a
+ * second of grace. */
 void flights_read(struct flights *all, const struct conf_type *type, const struct key *key,
 	enum read_mode mode, outcome_fn done, void *arg);
 

@@ -7,6 +7,7 @@
 #include "../proto/buf.h"
 #include "clock.h"
 #include "redis.h"
+#include "value.h"
 
 #define PUBSUB_TRUST_MS 5000    /* memory is trusted for so long where the server refuses tracking */
 
@@ -162,6 +163,16 @@ enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, 
 }
 
 /* ---- memory ---- */
+
+struct outcome tiers_outcome(const struct memory_entry *e)
+{
+	return (struct outcome){
+		.status = e->value ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = e->value,
+		.number = e->value ? (int64_t)e->value->len : 0,
+		.is_stale = clock_ms() >= e->expires_ms,
+		.ttl_ms = e->expires_ms == MEMORY_FOREVER ? -1 : e->expires_ms - clock_ms(),
+		.age_ms = clock_ms() - e->stored_ms, .tier = "memory", .source = e->source};
+}
 
 static int64_t earlier(int64_t a, int64_t b)
 {

@@ -10,6 +10,7 @@
 #include "../conf/conf.h"
 #include "fence.h"
 #include "memory.h"
+#include "outcome.h"
 #include "tracking.h"
 
 struct redis;
@@ -100,6 +101,9 @@ static inline bool tiers_is_fresh(const struct tiers *t, const struct memory_ent
 }
 
 enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e);
+
+/* What an entry says of its key; the value is not referenced. */
+struct outcome tiers_outcome(const struct memory_entry *e);
 
 /* Puts value into the memory tier (if the type has it) to live ttl_ms from now (0: no
  * end; negative: it is stale already), trusted as what came under epoch. 0; -1 if it did
