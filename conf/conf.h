@@ -71,6 +71,7 @@ struct conf_redis {
 	char *user, *password;          /* NULL if none */
 	unsigned db;
 	int64_t connect_timeout_ms, timeout_ms;
+	bool pass_through;              /* commands and keys that are none of ours go to Redis as they are */
 };
 
 struct conf_database {
@@ -89,6 +90,8 @@ struct conf {
 	gid_t listen_group;
 	unsigned max_clients;
 	uint64_t max_request;           /* bytes of one argument of a request */
+	uint64_t max_output;            /* bytes owed to one client */
+	int64_t idle_timeout_ms;        /* 0: none */
 	uid_t *admin_users;             /* who may run admin commands, besides the daemon's own user */
 	size_t n_admin_users;
 	uint64_t memory_limit;

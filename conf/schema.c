@@ -26,6 +26,10 @@ const struct schema_row schema_rows[] = {
 		.help = "connections at one time"},
 	{"listen", "max_request", KIND_SIZE, CONF(max_request), .def = "64M", .min = "1K", .max = "512M",
 		.help = "largest argument of a request"},
+	{"listen", "max_output", KIND_SIZE, CONF(max_output), .def = "256M", .min = "1M", .max = "4G",
+		.help = "replies held for one client; one that is owed more is closed"},
+	{"listen", "idle_timeout", KIND_DURATION, CONF(idle_timeout_ms), .def = "0", .min = "0", .max = LONGEST_TTL,
+		.help = "a client that is owed nothing and silent for so long is closed; 0: never"},
 
 	{"", "admin", KIND_SECTION, NO_FIELD,
 		.help = "who may do what concerns everyone"},
@@ -47,6 +51,8 @@ const struct schema_row schema_rows[] = {
 	{"redis", "timeout", KIND_DURATION, CONF(redis.timeout_ms), .def = "250ms",
 		.min = "1ms", .max = LONGEST_TIMEOUT,
 		.help = "longest wait for a reply"},
+	{"redis", "pass_through", KIND_BOOL, CONF(redis.pass_through), .def = "true",
+		.help = "other commands, and keys of no declared type, go to Redis as they are"},
 
 	{"", "database", KIND_SECTION, NO_FIELD, .off = true,
 		.help = "where SQL fetches read; off runs without"},

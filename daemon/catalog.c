@@ -211,8 +211,40 @@ static void refresh(struct catalog *c, const struct conf_type *type, const struc
 	flights_read(c->flights, type, key, mode, on_refreshed, r);
 }
 
+/* A read within a transaction: what is not there is fetched after it. */
+struct ordered {
+	struct catalog *catalog;
+	struct key key;                 /* owned */
+	outcome_fn done;
+	void *arg;
+};
+
+static void on_ordered(void *arg, const struct outcome *o)
+{
+	struct ordered *r = arg;
+	const struct conf_type *type = tiers_type(&r->catalog->tiers, &r->key);
+	bool is_good = o->status == OUTCOME_FOUND && !o->is_stale;
+	if (is_good || o->status == OUTCOME_ERROR || type->fetch.kind == CONF_FETCH_NONE)
+		r->done(r->arg, is_good || o->status == OUTCOME_ERROR ? o : &(struct outcome){.status = OUTCOME_ABSENT});
+	else
+		catalog_get(r->catalog, &r->key, READ_GET, r->done, r->arg);
+	free((char *)r->key.data);
+	free(r);
+}
+
+static void get_ordered(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+{
+	struct ordered *r = xmalloc(sizeof(*r));
+	*r = (struct ordered){.catalog = c, .key = key_dup(key), .done = done, .arg = arg};
+	flights_look(c->flights, tiers_type(&c->tiers, key), key, on_ordered, r);
+}
+
 void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
+	if (mode == READ_ORDERED) {
+		get_ordered(c, key, done, arg);
+		return;
+	}
 	bool wants_fetch = mode == READ_REFRESH || mode == READ_FORCE;
 	if (!wants_fetch && serve_from_memory(c, key, mode, done, arg))
 		return;

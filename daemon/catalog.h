@@ -21,6 +21,7 @@ struct cJSON;
 struct conf;
 struct conf_type;
 struct event_base;
+struct request_arg;
 
 /* Makes the tiers that conf declares and starts connecting. conf outlives it. NULL
  * (errno) when the system has no thread or descriptor left. */
@@ -56,12 +57,22 @@ void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, 
  * once, or from the loop after a worker looked at a large value). */
 void catalog_inspect(struct catalog *c, struct value *v, void (*done)(void *arg), void *arg);
 
+/* Judges v before it is written to key: size and format. error: the error reply, or NULL.
+ * Calls done at once, or from the loop after a worker looked at a large value. */
+typedef void (*catalog_judged_fn)(void *arg, const char *error);
+void catalog_judge(struct catalog *c, const struct key *key, struct value *v, catalog_judged_fn done, void *arg);
+
 struct catalog_set {
-	int64_t ttl_ms;                 /* 0: the type's */
+	enum { CATALOG_TTL_OF_TYPE, CATALOG_TTL_GIVEN, CATALOG_TTL_KEPT } ttl;
+	int64_t ttl_ms;                 /* CATALOG_TTL_GIVEN: from now; not positive: it is over */
+	int64_t ends_at_ms;             /* the same as it was given, ms since 1970; 0: ttl_ms was given */
 	enum redis_condition condition;
+	bool wants_old;
 };
 
-/* Writes v through all tiers. Found: written; absent: the condition did not hold. */
+/* Writes v, which is a good one, through all tiers. Found: written; absent: the condition
+ * did not hold. With wants_old outcome.value is what was there before, or NULL. A stale
+ * value that Redis still has counts as present. */
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 
@@ -71,6 +82,19 @@ void catalog_delete(struct catalog *c, const struct key *keys, size_t n, const c
 
 /* New logical TTL (> 0); outcome.number is 1 if the key is there. */
 void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, outcome_fn done, void *arg);
+
+/* Changes what is left of a key where that depends on what is there; the fields are those of
+ * struct redis_edit, in logical times. Found: outcome.value is what was there, if
+ * wants_value; outcome.number is 1 if something was changed. Absent: the key was not there,
+ * which without wants_value may also be found with number 0. who: see catalog_delete. */
+struct catalog_edit {
+	int what;                       /* REDIS_EDIT_TTL, ... */
+	int64_t ttl_ms, ends_at_ms;
+	const char *condition;
+	bool wants_value;
+};
+void catalog_edit(struct catalog *c, const struct key *key, const struct catalog_edit *how, const char *who,
+	outcome_fn done, void *arg);
 
 /* Without reading the value: found with number (its bytes) and ttl_ms, or absent. */
 void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, void *arg);
@@ -82,6 +106,30 @@ const char *catalog_pattern_error(struct catalog *c, const char *pattern, size_t
  * "prefix*"; outcome.number tells how many. The pattern is a good one. */
 void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, const char *who,
 	outcome_fn done, void *arg);
+
+/* ---- what is none of the catalog's ---- */
+
+/* Redis takes commands as they are (redis.pass_through). */
+bool catalog_passes(const struct catalog *c);
+
+/* A type declares the key of these bytes. */
+bool catalog_declares(const struct catalog *c, const char *data, size_t len);
+
+/* Sends the command to Redis and hands on its reply (in this version of RESP) as it comes;
+ * see redis_bytes_fn. Unless it only reads, keys in it that the catalog declares are read
+ * anew afterwards. Only if catalog_passes. */
+typedef redis_bytes_fn catalog_bytes_fn;
+void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, size_t argc, bool reads,
+	catalog_bytes_fn done, void *arg);
+
+/* Between begin and end, in one turn of the loop, what is asked of the catalog goes to
+ * Redis as one transaction; see redis_transaction_begin. on_abort may be called when nothing
+ * comes of it; each call is answered all the same. */
+void catalog_begin(struct catalog *c, int resp);
+void catalog_end(struct catalog *c, redis_abort_fn on_abort, void *arg);
+
+/* Drops everything from memory; what is being fetched is not stored. */
+void catalog_flush_memory(struct catalog *c);
 
 /* Found: outcome.value is a text of some lines for a person. */
 void catalog_explain(struct catalog *c, const struct key *key, outcome_fn done, void *arg);

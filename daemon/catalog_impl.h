@@ -1,5 +1,5 @@
 /* What the catalog's own files share: catalog.c (making, keys, reading),
- * catalog_watch.c, catalog_write.c, catalog_invalidate.c, catalog_cascade.c,
+ * catalog_watch.c, catalog_set.c, catalog_write.c, catalog_pass.c, catalog_invalidate.c, catalog_cascade.c,
  * catalog_explain.c and catalog_stats.c. For nobody else. */
 #ifndef CATCACHED_CATALOG_IMPL_H
 #define CATCACHED_CATALOG_IMPL_H
@@ -23,6 +23,7 @@ struct catalog {
 	const char **prefixes;          /* what Redis is to tell of */
 	size_t n_prefixes;
 	struct key guard;               /* len 0: none */
+	bool is_in_transaction;         /* between catalog_begin and catalog_end */
 };
 
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"
@@ -35,6 +36,9 @@ void catalog_watch_fini(struct catalog *c);
 
 /* Tells Redis again what it refused (full, read-only); called at short intervals. */
 void catalog_replay_some(struct catalog *c);
+
+/* The entry of key in memory, if it has a value that is not past its TTL; else NULL. */
+struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 
 /* The timers of the cascades. */
 void catalog_cascades_init(struct catalog *c, struct event_base *base);

@@ -1,186 +1,21 @@
-/* Changing single keys over all tiers: SET, DEL, EXPIRE; see catalog.h.
- *
- * A write changes memory when it is sent to Redis, on one connection, so memory and
- * Redis see the writes of this daemon in one order. A conditional write is known to
- * hold only when Redis has said so: it stands behind a fence till then. */
+/* Changing keys without a new value over all tiers: DEL, EXPIRE, PERSIST, GETEX, GETDEL;
+ * see catalog.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "catalog_impl.h"
-#include "check.h"
 #include "clock.h"
 #include "history.h"
 #include "replay.h"
 #include "value.h"
 
-/* ---- SET ---- */
-
-struct write {
-	struct catalog *catalog;
-	const struct conf_type *type;
-	struct key key;                 /* owned */
-	struct value *value;            /* a reference */
-	struct catalog_set how;
-	struct check check;
-	struct fence fence;             /* conditional writes */
-	outcome_fn done;
-	void *arg;
-};
-
-static void write_finish(struct write *w, const struct outcome *o)
+struct memory_entry *catalog_live(struct catalog *c, const struct key *key)
 {
-	w->done(w->arg, o);
-	value_unref(w->value);
-	free((char *)w->key.data);
-	free(w);
-}
-
-static void write_fail(struct write *w, const char *prefix, const char *reason)
-{
-	char error[CATALOG_ERROR_MAX];
-	snprintf(error, sizeof(error), "%s%s", prefix, reason);
-	write_finish(w, &(struct outcome){.status = OUTCOME_ERROR, .error = error});
-}
-
-static void write_ok(struct write *w)
-{
-	tiers_count(&w->catalog->tiers, w->type)->sets++;
-	write_finish(w, &(struct outcome){.status = OUTCOME_FOUND});
-}
-
-static int remember(struct write *w)
-{
-	struct tiers *t = &w->catalog->tiers;
-	return tiers_remember(t, w->type, &w->key, w->value, w->how.ttl_ms, SOURCE_CLIENT, t->epoch);
-}
-
-/* Redis is to have it when it can. */
-static void replay(struct write *w)
-{
-	int64_t expires_ms = w->how.ttl_ms ? clock_ms() + w->how.ttl_ms : MEMORY_FOREVER;
-	if (tiers_has_redis(&w->catalog->tiers, w->type))
-		replay_write(w->catalog->replay, w->type, &w->key, w->value, expires_ms);
-}
-
-/* Redis did not take it. With a memory tier the value lives there; no client sees an error for it. */
-static void redis_refused(struct write *w, const struct redis_result *r)
-{
-	tiers_count(&w->catalog->tiers, w->type)->redis_failures++;
-	if (w->type->in_memory) {
-		replay(w);
-		write_ok(w);
-	} else
-		write_fail(w, r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
-}
-
-static void on_written(void *arg, const struct redis_result *r)
-{
-	struct write *w = arg;
-	if (r->status == REDIS_ANSWERED) {
-		replay_forget(w->catalog->replay, &w->key);
-		write_ok(w);
-	} else {
-		redis_refused(w, r);
-	}
-}
-
-static bool is_live(const struct memory_entry *e)
-{
-	return e && e->value && clock_ms() < e->expires_ms;
-}
-
-/* Without Redis the memory tier decides whether the condition holds. */
-static void write_to_memory(struct write *w)
-{
-	struct tiers *t = &w->catalog->tiers;
-	bool is_there = is_live(memory_peek(t->memory, &w->key, clock_ms()));
-	if ((w->how.condition == REDIS_IF_ABSENT && is_there) || (w->how.condition == REDIS_IF_PRESENT && !is_there)) {
-		write_finish(w, &(struct outcome){.status = OUTCOME_ABSENT});
-		return;
-	}
-	tiers_forget(t, &w->key);
-	if (remember(w) == 0) {
-		replay(w);
-		write_ok(w);
-	} else if (w->type->in_memory)
-		write_fail(w, "ERR ", "the value does not fit into memory.limit");
-	else
-		write_fail(w, "UNAVAILABLE redis: ", t->redis ? redis_reason(t->redis) : "off");
-}
-
-/* A conditional write is back. If the key was changed meanwhile, Redis
- * alone knows which came last. */
-static void on_written_if(void *arg, const struct redis_result *r)
-{
-	struct write *w = arg;
-	struct tiers *t = &w->catalog->tiers;
-	bool whole = fence_lift(&t->fences, &w->fence);
-	if (r->status == REDIS_NIL) {
-		write_finish(w, &(struct outcome){.status = OUTCOME_ABSENT});
-	} else if (r->status == REDIS_ANSWERED) {
-		replay_forget(w->catalog->replay, &w->key);
-		tiers_forget(t, &w->key);
-		if (whole)
-			(void)remember(w); /* no room: Redis has it */
-		write_ok(w);
-	} else {
-		tiers_count(t, w->type)->redis_failures++;
-		write_to_memory(w);
-	}
-}
-
-static void write_to_tiers(struct write *w)
-{
-	struct tiers *t = &w->catalog->tiers;
-	if (!tiers_reaches_redis(t, w->type)) {
-		write_to_memory(w);
-	} else if (w->how.condition == REDIS_ALWAYS) {
-		if (replay_has(w->catalog->replay, &w->key))
-			replay(w);
-		tiers_forget(t, &w->key);
-		(void)remember(w); /* no room: Redis has it */
-		redis_write(t->redis, &w->key, w->value, tiers_redis_ttl_ms(w->type, w->how.ttl_ms), REDIS_ALWAYS, on_written, w);
-	} else {
-		fence_set(&t->fences, &w->fence, &w->key);
-		redis_write(t->redis, &w->key, w->value, tiers_redis_ttl_ms(w->type, w->how.ttl_ms), w->how.condition, on_written_if, w);
-	}
-}
-
-static void on_checked(void *arg)
-{
-	struct write *w = arg;
-	if (w->check.refusal[0]) {
-		tiers_count(&w->catalog->tiers, w->type)->refused_json++;
-		write_fail(w, "ERR invalid value: ", w->check.refusal);
-	} else {
-		write_to_tiers(w);
-	}
-}
-
-void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
-	outcome_fn done, void *arg)
-{
-	struct write *w = xcalloc(1, sizeof(*w));
-	*w = (struct write){.catalog = c, .type = tiers_type(&c->tiers, key), .key = key_dup(key), .value = value_ref(v),
-		.how = *how, .done = done, .arg = arg};
-	if (v->len > w->type->max_value) {
-		char reason[128];
-		snprintf(reason, sizeof(reason), "%zu bytes are over max_value of type %s (%llu)", v->len, w->type->name,
-			(unsigned long long)w->type->max_value);
-		tiers_count(&c->tiers, w->type)->oversize++;
-		write_fail(w, "ERR invalid value: ", reason);
-		return;
-	}
-	if (!w->how.ttl_ms)
-		w->how.ttl_ms = tiers_ttl_ms(w->type);
-	if (w->type->format == CONF_JSON) {
-		w->check = (struct check){.value = v, .want_json = true};
-		check_start(&w->check, c->tiers.cpu, on_checked, w);
-	} else {
-		write_to_tiers(w);
-	}
+	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
+	return e && e->value && clock_ms() < e->expires_ms ? e : NULL;
 }
 
 /* ---- DEL, EXPIRE ---- */
@@ -311,8 +146,8 @@ void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, ou
 	if (!ch)
 		return;
 	const struct conf_type *type = tiers_type(&c->tiers, key);
-	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
-	bool is_there = is_live(e);
+	struct memory_entry *e = catalog_live(c, key);
+	bool is_there = e;
 	ch->ttl_ms = ttl_ms;
 	*(ch->n_keys ? &ch->in_both : &ch->in_memory) = is_there;
 	fence_break(&c->tiers.fences, key); /* a fill under way knows the old TTL */
@@ -322,4 +157,130 @@ void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, ou
 		redis_expire(c->tiers.redis, key, tiers_redis_ttl_ms(type, ttl_ms), on_changed, ch);
 	else
 		on_changed(ch, &(struct redis_result){.status = REDIS_ANSWERED});
+}
+
+/* ---- changes that Redis decides on ---- */
+
+struct edit {
+	struct catalog *catalog;
+	const struct conf_type *type;
+	struct key key;                 /* owned */
+	struct catalog_edit how;
+	struct fence fence;
+	outcome_fn done;
+	void *arg;
+};
+
+static void edit_finish(struct edit *ed, const struct outcome *o)
+{
+	ed->done(ed->arg, o);
+	free((char *)ed->key.data);
+	free(ed);
+}
+
+/* The condition of EXPIRE, on the TTL that e has: no TTL counts as one without end. */
+static bool ttl_condition_holds(const struct catalog_edit *how, const struct memory_entry *e)
+{
+	bool is_endless = e->expires_ms == MEMORY_FOREVER;
+	int64_t ends_ms = clock_ms() + how->ttl_ms;
+	if (!how->condition)
+		return true;
+	if (strcmp(how->condition, "NX") == 0)
+		return is_endless;
+	if (strcmp(how->condition, "XX") == 0)
+		return !is_endless;
+	return strcmp(how->condition, "GT") == 0 ? !is_endless && ends_ms > e->expires_ms : is_endless || ends_ms < e->expires_ms;
+}
+
+/* What Redis did not hear of, to be told when it is back. */
+static void replay_edit(struct edit *ed)
+{
+	struct catalog *c = ed->catalog;
+	const struct memory_entry *e = catalog_live(c, &ed->key);
+	if (!tiers_has_redis(&c->tiers, ed->type))
+		return;
+	if (e)
+		replay_write(c->replay, ed->type, &ed->key, e->value, e->expires_ms);
+	else
+		replay_delete(c->replay, ed->type, &ed->key);
+}
+
+/* Without Redis the memory tier decides. */
+static void edit_memory(struct edit *ed)
+{
+	struct tiers *t = &ed->catalog->tiers;
+	const struct catalog_edit *how = &ed->how;
+	struct memory_entry *e = catalog_live(ed->catalog, &ed->key);
+	if (!e) {
+		edit_finish(ed, &(struct outcome){.status = OUTCOME_ABSENT});
+		return;
+	}
+	struct value *v = value_ref(e->value);
+	bool is_changed = how->what != REDIS_EDIT_PERSIST || e->expires_ms != MEMORY_FOREVER;
+	if (how->what == REDIS_EDIT_TTL)
+		is_changed = ttl_condition_holds(how, e);
+	fence_break(&t->fences, &ed->key); /* a fill under way knows the old TTL */
+	if (is_changed && (how->what == REDIS_EDIT_DELETE || (how->what == REDIS_EDIT_TTL && how->ttl_ms <= 0)))
+		tiers_forget(t, &ed->key);
+	else if (is_changed)
+		tiers_set_ttl(t, ed->type, e, how->what == REDIS_EDIT_PERSIST ? 0 : how->ttl_ms);
+	if (is_changed)
+		replay_edit(ed);
+	edit_finish(ed, &(struct outcome){.status = OUTCOME_FOUND, .value = v, .number = is_changed});
+	value_unref(v);
+}
+
+/* Redis has changed it, or not: memory reads it again when it is asked. */
+static void on_edited(void *arg, const struct redis_result *r)
+{
+	struct edit *ed = arg;
+	struct tiers *t = &ed->catalog->tiers;
+	(void)fence_lift(&t->fences, &ed->fence);
+	if (r->status == REDIS_WRONGTYPE) {
+		edit_finish(ed, &(struct outcome){.status = OUTCOME_ERROR, .error = r->error});
+		return;
+	}
+	if (r->status == REDIS_DOWN || r->status == REDIS_ERROR) {
+		tiers_count(t, ed->type)->redis_failures++;
+		edit_memory(ed);
+		return;
+	}
+	tiers_forget(t, &ed->key);
+	replay_forget(ed->catalog->replay, &ed->key);
+	edit_finish(ed, &(struct outcome){.status = r->status == REDIS_NIL ? OUTCOME_ABSENT : OUTCOME_FOUND,
+		.value = r->value, .number = r->number});
+}
+
+static struct redis_edit redis_how(const struct edit *ed)
+{
+	const struct catalog_edit *how = &ed->how;
+	struct redis_edit edit = {.what = how->what, .condition = how->condition, .wants_value = how->wants_value};
+	bool is_over = how->ttl_ms <= 0;
+	int64_t window_ms = is_over ? 0 : tiers_window_ms(ed->type);
+	if (how->ends_at_ms > 0 && (!is_over || how->wants_value))
+		edit.ends_at_ms = how->ends_at_ms + window_ms;
+	else
+		edit.ttl_ms = how->ttl_ms + window_ms;
+	return edit;
+}
+
+void catalog_edit(struct catalog *c, const struct key *key, const struct catalog_edit *how, const char *who,
+	outcome_fn done, void *arg)
+{
+	struct edit *ed = xcalloc(1, sizeof(*ed));
+	struct tiers *t = &c->tiers;
+	*ed = (struct edit){.catalog = c, .type = tiers_type(t, key), .key = key_dup(key), .how = *how, .done = done, .arg = arg};
+	if (how->what == REDIS_EDIT_DELETE && tiers_is_declared(t, ed->type)) {
+		catalog_cascade(c, ed->type);
+		history_changed(c->history, key, who);
+	}
+	if (!tiers_reaches_redis(t, ed->type)) {
+		edit_memory(ed);
+		return;
+	}
+	struct redis_edit edit = redis_how(ed);
+	if (c->is_in_transaction)
+		tiers_forget(t, key); /* what reads it next in there is to see this */
+	fence_set(&t->fences, &ed->fence, &ed->key);
+	redis_edit(t->redis, &ed->key, &edit, on_edited, ed);
 }

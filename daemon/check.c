@@ -17,6 +17,7 @@ static void run(void *arg)
 	struct json_error error;
 	bool is_json = json_check(v->data, v->len, &summary, &error) == 0;
 
+	c->is_json = is_json;
 	c->items = is_json && summary.kind == JSON_ARRAY ? summary.items : VALUE_ITEMS_NONE;
 	c->digest = XXH3_64bits(v->data, v->len);
 	c->is_empty = c->refuse_empty && (v->len == 0 || (is_json && summary.empty));
@@ -32,6 +33,7 @@ static void finish(void *arg)
 	struct check *c = arg;
 	c->value->items = c->items;
 	c->value->digest = c->digest;
+	c->value->is_json = c->is_json;
 	c->value->inspected = true;
 	c->done(c->arg);
 }
@@ -40,6 +42,12 @@ void check_start(struct check *c, struct workers *cpu, check_done_fn done, void 
 {
 	c->done = done;
 	c->arg = arg;
+	if (c->value->inspected && !c->refuse_empty && (c->value->is_json || !c->want_json)) {
+		c->refusal[0] = '\0';
+		c->is_empty = false;
+		done(arg);
+		return;
+	}
 	/* A full queue of workers is no reason to fail: then it is done here. */
 	if (c->value->len > CHECK_INLINE_MAX && workers_submit(cpu, run, finish, c) == 0)
 		return;

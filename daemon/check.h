@@ -25,12 +25,13 @@ struct check {
 	/* the check's own */
 	int64_t items;
 	uint64_t digest;
+	bool is_json;
 	check_done_fn done;
 	void *arg;
 };
 
-/* Checks c->value, sets its digest and items, and calls done: before it returns if
- * the value is small, else from the loop after a worker did it. */
+/* Checks c->value, sets what is known of it (see value.h), and calls done: before it returns
+ * if the value is small or was found good before, else from the loop after a worker did it. */
 void check_start(struct check *c, struct workers *cpu, check_done_fn done, void *arg);
 
 #endif

@@ -147,6 +147,15 @@ struct key *call_keys(struct call *call, struct key_room **room)
 	return keys;
 }
 
+const char *command_lower(const char *name, char *to, size_t size)
+{
+	size_t i = 0;
+	for (; name[i] && i + 1 < size; i++)
+		to[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+	to[i] = '\0';
+	return to;
+}
+
 /* ---- running ---- */
 
 static void add_shown(struct buf *b, const struct request_arg *a, size_t max)

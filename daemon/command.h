@@ -50,6 +50,9 @@ extern const struct command commands[];
 /* The row of that name in any case, or NULL. */
 const struct command *command_find(const char *name, size_t len);
 
+/* name in lower case, cut to size bytes; returns to. */
+const char *command_lower(const char *name, char *to, size_t size);
+
 /* Checks and runs one request (argc > 0): unknown commands, arity and rights are
  * answered here. */
 void command_run(struct call *call);
@@ -103,6 +106,9 @@ void command_explain(struct call *call);
 
 void command_set(struct call *call);            /* command_write.c */
 void command_setex(struct call *call);
+void command_psetex(struct call *call);
+void command_setnx(struct call *call);
+void command_getset(struct call *call);
 void command_del(struct call *call);
 void command_expire(struct call *call);
 void command_refresh(struct call *call);

@@ -242,15 +242,6 @@ static size_t count_commands(const struct command *table)
 	return n;
 }
 
-static const char *lower(const char *name, char *to, size_t size)
-{
-	size_t i = 0;
-	for (; name[i] && i + 1 < size; i++)
-		to[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
-	to[i] = '\0';
-	return to;
-}
-
 static const struct {
 	unsigned flag;
 	const char *name;
@@ -276,7 +267,7 @@ static void add_info(struct buf *b, int resp, const struct command *c)
 {
 	char name[32];
 	reply_add_array(b, 10);
-	reply_add_bulk_str(b, lower(c->name, name, sizeof(name)));
+	reply_add_bulk_str(b, command_lower(c->name, name, sizeof(name)));
 	reply_add_integer(b, c->arity);
 	add_flags(b, resp, c->flags);
 	reply_add_integer(b, c->first_key);
@@ -324,7 +315,7 @@ void command_command_info(struct call *call)
 static void add_docs(struct buf *b, int resp, const struct command *c)
 {
 	char name[32];
-	reply_add_bulk_str(b, lower(c->name, name, sizeof(name)));
+	reply_add_bulk_str(b, command_lower(c->name, name, sizeof(name)));
 	reply_add_map(b, resp, 2);
 	reply_add_bulk_str(b, "summary");
 	reply_add_bulk_str(b, c->summary);

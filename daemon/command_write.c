@@ -3,25 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../conf/conf.h"
 #include "catalog.h"
+#include "clock.h"
 #include "command.h"
 #include "value.h"
 
-static void reply_ok(struct slot *slot, const struct outcome *o)
-{
-	if (o->status == OUTCOME_ERROR)
-		reply_add_error(&slot->out.bytes, o->error);
-	else if (o->status == OUTCOME_ABSENT)
-		reply_add_null(&slot->out.bytes, slot->resp);
-	else
-		reply_add_simple(&slot->out.bytes, "OK");
-}
-
-static void on_done(void *arg, const struct outcome *o)
-{
-	reply_ok(arg, o);
-	slot_done(arg);
-}
+#define TTL_MAX_MS (INT64_MAX / 4)      /* some seventy million years */
 
 /* Whether the key existed or not, a refresh that did not fail is OK. */
 static void on_refreshed(void *arg, const struct outcome *o)
@@ -44,7 +32,7 @@ static void on_counted(void *arg, const struct outcome *o)
 	slot_done(slot);
 }
 
-/* ---- SET, SETEX ---- */
+/* ---- SET and its kin ---- */
 
 /* The value of argument i: the one it was read into if it is large, else a copy.
  * A reference, or NULL and the error reply is written. */
@@ -57,91 +45,238 @@ static struct value *value_arg(struct call *call, size_t i)
 	return v;
 }
 
-static void invalid_expire(struct call *call, const char *command)
+static void invalid_expire(struct call *call)
 {
-	struct buf text = BUF_INIT;
-	buf_addf(&text, "ERR invalid expire time in '%s' command", command);
-	buf_add_char(&text, '\0');
-	call_error(call, text.data);
-	buf_free(&text);
+	char text[96], name[32];
+	snprintf(text, sizeof(text), "ERR invalid expire time in '%s' command", command_lower(call->command->name, name, sizeof(name)));
+	call_error(call, text);
 }
 
-/* Argument i as a TTL in units of unit_ms. True and *ttl_ms, or the error reply is written. */
-static bool ttl_arg(struct call *call, size_t i, int64_t unit_ms, const char *command, int64_t *ttl_ms)
+/* A time as commands take it. */
+struct time_arg {
+	int64_t unit_ms;
+	bool is_absolute;               /* since 1970, not from now */
+};
+
+/* Argument i as the end of a TTL: true, *ttl_ms and *ends_at_ms (0 unless absolute); or the
+ * error reply is written. */
+static bool read_time(struct call *call, size_t i, struct time_arg kind, int64_t *ttl_ms, int64_t *ends_at_ms)
 {
 	int64_t n;
 	if (!call_integer_arg(call, i, &n))
 		return false;
-	if (n <= 0 || n > INT64_MAX / 4 / unit_ms) {
-		invalid_expire(call, command);
+	if (n > INT64_MAX / kind.unit_ms || n < INT64_MIN / kind.unit_ms
+	    || (!kind.is_absolute && n * kind.unit_ms > INT64_MAX - clock_wall_ms())) {
+		invalid_expire(call);
 		return false;
 	}
-	*ttl_ms = n * unit_ms;
+	n *= kind.unit_ms;
+	*ends_at_ms = kind.is_absolute ? n : 0;
+	*ttl_ms = kind.is_absolute ? n - clock_wall_ms() : n;
+	if (*ttl_ms > TTL_MAX_MS) /* no clock of ours goes that far */
+		*ttl_ms = TTL_MAX_MS;
 	return true;
 }
 
-static const struct set_option {
+/* The same where Redis takes no time that is not positive. */
+static bool read_positive_time(struct call *call, size_t i, struct time_arg kind, int64_t *ttl_ms, int64_t *ends_at_ms)
+{
+	if (!read_time(call, i, kind, ttl_ms, ends_at_ms))
+		return false;
+	if ((kind.is_absolute ? *ends_at_ms : *ttl_ms) > 0)
+		return true;
+	invalid_expire(call);
+	return false;
+}
+
+/* Options of SET and GETEX. */
+enum option_kind { OPTION_TIME, OPTION_KEEPTTL, OPTION_PERSIST, OPTION_CONDITION, OPTION_GET };
+
+static const struct option {
 	const char *word;
-	int64_t unit_ms;                        /* takes a TTL in this unit */
-	enum redis_condition condition;         /* else sets this */
-} set_options[] = {
-	{"EX", 1000, REDIS_ALWAYS},
-	{"PX", 1, REDIS_ALWAYS},
-	{"NX", 0, REDIS_IF_ABSENT},
-	{"XX", 0, REDIS_IF_PRESENT},
+	enum option_kind kind;
+	struct time_arg time;
+	enum redis_condition condition;
+	bool of_set, of_getex;
+} options[] = {
+	{"EX", OPTION_TIME, {1000, false}, REDIS_ALWAYS, true, true},
+	{"PX", OPTION_TIME, {1, false}, REDIS_ALWAYS, true, true},
+	{"EXAT", OPTION_TIME, {1000, true}, REDIS_ALWAYS, true, true},
+	{"PXAT", OPTION_TIME, {1, true}, REDIS_ALWAYS, true, true},
+	{"KEEPTTL", OPTION_KEEPTTL, {0, false}, REDIS_ALWAYS, true, false},
+	{"PERSIST", OPTION_PERSIST, {0, false}, REDIS_ALWAYS, false, true},
+	{"NX", OPTION_CONDITION, {0, false}, REDIS_IF_ABSENT, true, false},
+	{"XX", OPTION_CONDITION, {0, false}, REDIS_IF_PRESENT, true, false},
+	{"GET", OPTION_GET, {0, false}, REDIS_ALWAYS, true, false},
 };
 
-static const struct set_option *set_option(const struct call *call, size_t i)
+static const struct option *find_option(const struct call *call, size_t i)
 {
-	for (size_t k = 0; k < sizeof(set_options) / sizeof(set_options[0]); k++)
-		if (call_arg_is(call, i, set_options[k].word))
-			return &set_options[k];
+	for (size_t k = 0; k < sizeof(options) / sizeof(options[0]); k++)
+		if (call_arg_is(call, i, options[k].word))
+			return &options[k];
 	return NULL;
 }
 
-/* The words behind SET key value, in any order, none twice. True, or the error reply is written. */
-static bool parse_set(struct call *call, struct catalog_set *how)
+/* What the options of SET or GETEX come to, before their number is read. */
+struct options_read {
+	const struct option *ttl;       /* EX, ..., KEEPTTL or PERSIST */
+	size_t time_at;                 /* the argument with its number */
+	enum redis_condition condition;
+	bool wants_old;
+};
+
+/* One of them; false: it contradicts one before it. The same one again is no
+ * contradiction, except for a TTL with a number. */
+static bool take_option(struct options_read *r, const struct option *o)
 {
-	for (size_t i = 3; i < call->argc; i++) {
-		const struct set_option *o = set_option(call, i);
-		bool takes_ttl = o && o->unit_ms;
-		if (!o || (takes_ttl && (how->ttl_ms || i + 1 == call->argc)) || (!takes_ttl && how->condition)) {
+	switch (o->kind) {
+	case OPTION_GET:
+		r->wants_old = true;
+		return true;
+	case OPTION_CONDITION:
+		if (r->condition && r->condition != o->condition)
+			return false;
+		r->condition = o->condition;
+		return true;
+	case OPTION_TIME:
+		if (r->ttl)
+			return false;
+		break;
+	case OPTION_KEEPTTL:
+	case OPTION_PERSIST:
+		if (r->ttl && r->ttl != o)
+			return false;
+		break;
+	}
+	r->ttl = o;
+	return true;
+}
+
+/* Reads the words from argument i on. False: the error reply is written. */
+static bool read_options(struct call *call, size_t i, bool is_getex, struct options_read *r)
+{
+	for (; i < call->argc; i++) {
+		const struct option *o = find_option(call, i);
+		bool has_number = o && o->kind == OPTION_TIME;
+		if (!o || !(is_getex ? o->of_getex : o->of_set) || (has_number && i + 1 == call->argc) || !take_option(r, o)) {
 			call_error(call, "ERR syntax error");
 			return false;
 		}
-		if (!takes_ttl)
-			how->condition = o->condition;
-		else if (!ttl_arg(call, ++i, o->unit_ms, "set", &how->ttl_ms))
-			return false;
+		if (has_number)
+			r->time_at = ++i;
 	}
 	return true;
 }
 
-static void set(struct call *call, size_t value_at, const struct catalog_set *how)
+/* A SET on its way: its value is judged, then written. */
+struct setting {
+	struct slot *slot;
+	struct catalog *catalog;
+	struct key key;                 /* owned */
+	struct value *value;
+	struct catalog_set how;
+	void (*render)(struct slot *slot, const struct setting *s, const struct outcome *o);
+};
+
+static void setting_end(struct setting *s, const struct outcome *o)
+{
+	if (o->status == OUTCOME_ERROR)
+		reply_add_error(&s->slot->out.bytes, o->error);
+	else
+		s->render(s->slot, s, o);
+	slot_done(s->slot);
+	value_unref(s->value);
+	free((char *)s->key.data);
+	free(s);
+}
+
+static void on_set(void *arg, const struct outcome *o)
+{
+	setting_end(arg, o);
+}
+
+static void on_judged(void *arg, const char *error)
+{
+	struct setting *s = arg;
+	if (error)
+		setting_end(s, &(struct outcome){.status = OUTCOME_ERROR, .error = error});
+	else
+		catalog_set(s->catalog, &s->key, s->value, &s->how, on_set, s);
+}
+
+static void render_set(struct slot *slot, const struct setting *s, const struct outcome *o)
+{
+	if (s->how.wants_old && o->value)
+		out_add_value(&slot->out, o->value);
+	else if (s->how.wants_old || o->status == OUTCOME_ABSENT)
+		reply_add_null(&slot->out.bytes, slot->resp);
+	else
+		reply_add_simple(&slot->out.bytes, "OK");
+}
+
+static void render_setnx(struct slot *slot, const struct setting *s, const struct outcome *o)
+{
+	(void)s;
+	reply_add_integer(&slot->out.bytes, o->status == OUTCOME_FOUND);
+}
+
+static void set(struct call *call, size_t value_at, const struct catalog_set *how,
+	void (*render)(struct slot *slot, const struct setting *s, const struct outcome *o))
 {
 	struct key_room *room = NULL;
 	struct key key;
-	if (call_key(call, 1, &room, &key)) {
-		struct value *v = value_arg(call, value_at);
-		if (v)
-			catalog_set(call->server->catalog, &key, v, how, on_done, call_defer(call));
-		value_unref(v);
+	struct value *v = NULL;
+	if (call_key(call, 1, &room, &key) && (v = value_arg(call, value_at))) {
+		struct setting *s = xmalloc(sizeof(*s));
+		*s = (struct setting){.slot = call_defer(call), .catalog = call->server->catalog, .key = key_dup(&key),
+			.value = v, .how = *how, .render = render};
+		catalog_judge(s->catalog, &s->key, v, on_judged, s);
 	}
 	key_room_free(room);
 }
 
 void command_set(struct call *call)
 {
-	struct catalog_set how = {0};
-	if (parse_set(call, &how))
-		set(call, 2, &how);
+	struct options_read r = {0};
+	if (!read_options(call, 3, false, &r))
+		return;
+	struct catalog_set how = {.condition = r.condition, .wants_old = r.wants_old};
+	if (r.ttl && r.ttl->kind == OPTION_KEEPTTL) {
+		how.ttl = CATALOG_TTL_KEPT;
+	} else if (r.ttl) {
+		how.ttl = CATALOG_TTL_GIVEN;
+		if (!read_positive_time(call, r.time_at, r.ttl->time, &how.ttl_ms, &how.ends_at_ms))
+			return;
+	}
+	set(call, 2, &how, render_set);
+}
+
+static void set_with_ttl(struct call *call, int64_t unit_ms)
+{
+	struct catalog_set how = {.ttl = CATALOG_TTL_GIVEN};
+	if (read_positive_time(call, 2, (struct time_arg){unit_ms, false}, &how.ttl_ms, &how.ends_at_ms))
+		set(call, 3, &how, render_set);
 }
 
 void command_setex(struct call *call)
 {
-	struct catalog_set how = {0};
-	if (ttl_arg(call, 2, 1000, "setex", &how.ttl_ms))
-		set(call, 3, &how);
+	set_with_ttl(call, 1000);
+}
+
+void command_psetex(struct call *call)
+{
+	set_with_ttl(call, 1);
+}
+
+void command_setnx(struct call *call)
+{
+	set(call, 2, &(struct catalog_set){.condition = REDIS_IF_ABSENT}, render_setnx);
+}
+
+void command_getset(struct call *call)
+{
+	set(call, 2, &(struct catalog_set){.wants_old = true}, render_set);
 }
 
 /* ---- DEL, EXPIRE, REFRESH, INVALIDATE ---- */
@@ -178,7 +313,7 @@ void command_expire(struct call *call)
 	if (!call_key(call, 1, &room, &key) || !call_integer_arg(call, 2, &seconds))
 		goto out;
 	if (seconds > INT64_MAX / 4000 || seconds < -(INT64_MAX / 4000))
-		invalid_expire(call, "expire");
+		invalid_expire(call);
 	else if (seconds <= 0)
 		catalog_delete(call->server->catalog, &key, 1, who(call, name), on_counted, call_defer(call));
 	else

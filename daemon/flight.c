@@ -986,40 +986,44 @@ static bool need_not_wait(const struct flight *f)
 		&& (is_revalidating || (f->is_slow && is_held_usable(f)));
 }
 
-/* A look into the tiers past a flight that is fetching: it must not wait for that, and
- * stores nothing. */
-struct peek {
+struct look {
 	const struct conf_type *type;
+	bool is_declared;
 	outcome_fn done;
 	void *arg;
 };
 
-static void on_peeked(void *arg, const struct redis_result *r)
+static void on_looked(void *arg, const struct redis_result *r)
 {
-	struct peek *p = arg;
+	struct look *look = arg;
 	struct outcome o = {.status = OUTCOME_ABSENT};
+	char error[ERROR_MAX];
 	if (r->status == REDIS_ANSWERED) {
-		int64_t left_ms = tiers_logical_ttl_ms(p->type, r->ttl_ms);
+		int64_t left_ms = tiers_logical_ttl_ms(look->type, r->ttl_ms);
 		o = (struct outcome){.status = OUTCOME_FOUND, .value = r->value, .is_stale = left_ms < 0,
 			.ttl_ms = left_ms ? left_ms : -1, .age_ms = -1, .tier = "redis", .source = SOURCE_REDIS};
+	} else if (r->status == REDIS_WRONGTYPE || (r->status != REDIS_NIL && !look->is_declared)) {
+		snprintf(error, sizeof(error), "%s%s", r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
+		o = (struct outcome){.status = OUTCOME_ERROR, .error = error};
 	}
-	p->done(p->arg, &o);
-	free(p);
+	look->done(look->arg, &o);
+	free(look);
 }
 
-static void peek(struct flights *all, const struct conf_type *type, const struct key *key, outcome_fn done, void *arg)
+void flights_look(struct flights *all, const struct conf_type *type, const struct key *key, outcome_fn done, void *arg)
 {
 	struct tiers *t = all->tiers;
 	const struct memory_entry *e = memory_peek(t->memory, key, clock_ms());
-	if (e && e->value) {
+	bool may_ask = tiers_reaches_redis(t, type);
+	if (e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) {
 		struct outcome o = tiers_outcome(e);
 		value_ref(o.value); /* done may change the key */
 		done(arg, &o);
 		value_unref(o.value);
-	} else if (tiers_reaches_redis(t, type)) {
-		struct peek *p = xmalloc(sizeof(*p));
-		*p = (struct peek){.type = type, .done = done, .arg = arg};
-		redis_read(t->redis, key, on_peeked, p);
+	} else if (may_ask) {
+		struct look *look = xmalloc(sizeof(*look));
+		*look = (struct look){.type = type, .is_declared = tiers_is_declared(t, type), .done = done, .arg = arg};
+		redis_read(t->redis, key, on_looked, look);
 	} else {
 		done(arg, &(struct outcome){.status = OUTCOME_ABSENT});
 	}
@@ -1030,7 +1034,7 @@ void flights_read(struct flights *all, const struct conf_type *type, const struc
 {
 	struct flight *f = (struct flight *)keymap_find(&all->map, key);
 	if (f && mode == READ_PEEK && f->step == STEP_WAIT && (f->is_past_tiers || f->fence.broken)) {
-		peek(all, type, key, done, arg);
+		flights_look(all, type, key, done, arg);
 		return;
 	}
 	if (f && mode == READ_GET && need_not_wait(f)) {

@@ -27,6 +27,7 @@ enum read_mode {
 	READ_PEEK,              /* through the tiers only */
 	READ_REFRESH,           /* fetch, with a fetch that begins after this call */
 	READ_FORCE,             /* the same, and store what comes whatever the guard and max_shrink say */
+	READ_ORDERED,           /* through the tiers at once, in the order in which they are told of writes; then as READ_GET */
 };
 
 struct flights *flights_new(struct event_base *base, struct tiers *tiers, struct history *history,
@@ -46,6 +47,9 @@ void flights_free(struct flights *all);
  * second of grace. */
 void flights_read(struct flights *all, const struct conf_type *type, const struct key *key,
 	enum read_mode mode, outcome_fn done, void *arg);
+
+/* Looks into the tiers at once, past a flight under way, and stores nothing. */
+void flights_look(struct flights *all, const struct conf_type *type, const struct key *key, outcome_fn done, void *arg);
 
 /* True if key is being fetched by a program (exec) of this process group: a reader from
  * there must not wait for it. */

@@ -26,6 +26,11 @@ static void on_state(void *arg, bool up)
 	tracking_on_data(r->tracking, up);
 }
 
+static void on_relay_state(void *arg, bool up)
+{
+	(void)arg, (void)up;
+}
+
 struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch)
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
@@ -33,6 +38,9 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 	r->fill_last = &r->fill;
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .arg = r});
+	for (int i = 0; i < 2 && conf->pass_through; i++)
+		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
+			.on_state = on_relay_state, .relay_resp = 2 + i, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
 		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
 		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
@@ -44,6 +52,8 @@ void redis_free(struct redis *r)
 	if (!r)
 		return;
 	redis_link_free(r->link);
+	redis_link_free(r->relays[0]);
+	redis_link_free(r->relays[1]);
 	tracking_free(r->tracking);
 	free(r);
 }
@@ -129,26 +139,43 @@ static void take_written(struct redis_op *op, const redisReply *reply)
 		op->result.status = REDIS_NIL;
 }
 
-/* SET key value [PX ms] [NX|XX]: the value goes between what is formatted before
- * and behind it, so that a large one is not copied here. */
+/* The words behind SET key value. */
+static size_t add_set_options(struct buf *b, const struct redis_set *how)
+{
+	size_t n = 0;
+	if (how->ends_at_ms || how->ttl_ms) {
+		redis_add_word(b, how->ends_at_ms ? "PXAT" : "PX");
+		redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+		n += 2;
+	} else if (how->keeps_ttl) {
+		redis_add_word(b, "KEEPTTL");
+		n++;
+	}
+	if (how->condition != REDIS_ALWAYS) {
+		redis_add_word(b, how->condition == REDIS_IF_ABSENT ? "NX" : "XX");
+		n++;
+	}
+	if (how->wants_old) {
+		redis_add_word(b, "GET");
+		n++;
+	}
+	return n;
+}
+
+/* The value goes between what is formatted before and behind it, so that a large one is
+ * not copied here. */
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
-	int64_t ttl_ms, enum redis_condition condition)
+	const struct redis_set *how)
 {
 	struct buf before = BUF_INIT, behind = BUF_INIT;
 	char header[REPLY_HEADER_MAX];
 
-	reply_add_array(&before, 3 + (ttl_ms ? 2 : 0) + (condition == REDIS_ALWAYS ? 0 : 1));
+	buf_add_str(&behind, "\r\n");
+	reply_add_array(&before, 3 + add_set_options(&behind, how));
 	redis_add_word(&before, "SET");
 	reply_add_bulk(&before, key->data, key->len);
 	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
 	buf_add_char(&before, '\0'); /* see redis_link_send */
-	buf_add_str(&behind, "\r\n");
-	if (ttl_ms) {
-		redis_add_word(&behind, "PX");
-		redis_add_number(&behind, ttl_ms);
-	}
-	if (condition != REDIS_ALWAYS)
-		redis_add_word(&behind, condition == REDIS_IF_ABSENT ? "NX" : "XX");
 
 	struct iovec pieces[] = {
 		{.iov_base = before.data, .iov_len = before.len - 1},
@@ -160,11 +187,17 @@ void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key
 	buf_free(&behind);
 }
 
+void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
+	redis_done_fn done, void *arg)
+{
+	redis_op_send_set(redis_op_new(r, done, arg), how->wants_old ? take_value : take_written, key, value, how);
+	tracking_publish(r->tracking, key, 1);
+}
+
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg)
 {
-	redis_op_send_set(redis_op_new(r, done, arg), take_written, key, value, ttl_ms, condition);
-	tracking_publish(r->tracking, key, 1);
+	redis_write_as(r, key, value, &(struct redis_set){.ttl_ms = ttl_ms, .condition = condition}, done, arg);
 }
 
 /* DEL of the keys, or UNLINK of their leases (so that DEL counts the keys alone, also in
@@ -194,16 +227,72 @@ void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, vo
 	send_key_command(redis_op_new(r, done, arg), take_number, "EXISTS", key);
 }
 
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
+/* GETEX key [PX ms | PXAT ms | PERSIST], GETDEL key. */
+static size_t add_reading_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+{
+	redis_add_word(b, how->what == REDIS_EDIT_DELETE ? "GETDEL" : "GETEX");
+	reply_add_bulk(b, key->data, key->len);
+	if (how->what == REDIS_EDIT_DELETE)
+		return 2;
+	if (how->what == REDIS_EDIT_PERSIST) {
+		redis_add_word(b, "PERSIST");
+		return 3;
+	}
+	redis_add_word(b, how->ends_at_ms ? "PXAT" : "PX");
+	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+	return 4;
+}
+
+/* PERSIST key, PEXPIRE key ms [condition], PEXPIREAT key ms [condition]. */
+static size_t add_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+{
+	bool persists = how->what == REDIS_EDIT_PERSIST;
+	redis_add_word(b, persists ? "PERSIST" : how->ends_at_ms ? "PEXPIREAT" : "PEXPIRE");
+	reply_add_bulk(b, key->data, key->len);
+	if (persists)
+		return 2;
+	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+	if (how->condition)
+		redis_add_word(b, how->condition);
+	return how->condition ? 4 : 3;
+}
+
+void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 3);
-	redis_add_word(&b, "PEXPIRE");
-	reply_add_bulk(&b, key->data, key->len);
-	redis_add_number(&b, ttl_ms);
-	redis_op_send(op, take_number, &b);
+	struct buf words = BUF_INIT, b = BUF_INIT;
+	if (how->what == REDIS_EDIT_DELETE)
+		send_delete(op, NULL, key, 1, true);
+	reply_add_array(&b, how->wants_value ? add_reading_edit(&words, key, how) : add_edit(&words, key, how));
+	buf_add(&b, words.data, words.len);
+	buf_free(&words);
+	redis_op_send(op, how->wants_value ? take_value : take_number, &b);
 	tracking_publish(r->tracking, key, 1);
+}
+
+void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
+{
+	redis_edit(r, key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = ttl_ms}, done, arg);
+}
+
+/* ---- passing on ---- */
+
+struct redis_link *redis_relay_of(const struct redis *r, int resp)
+{
+	return r->relays[resp == 3];
+}
+
+bool redis_passes(const struct redis *r)
+{
+	return r->relays[0] != NULL;
+}
+
+void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
+{
+	if (r->open)
+		redis_transaction_relay(r->open, bytes, len, done, arg);
+	else
+		redis_link_relay(redis_relay_of(r, resp), bytes, len, 1, done, arg);
 }
 
 /* ---- scanning ---- */

@@ -17,12 +17,10 @@
 #include <stdint.h>
 
 #include "key.h"
+#include "redis_link.h"
 #include "tracking.h"
 
-struct conf_redis;
-struct event_base;
 struct redis;
-struct value;
 
 enum redis_status {
 	REDIS_ANSWERED,               /* it answered; see the fields each call fills */
@@ -83,6 +81,29 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
+/* SET with all its options. With wants_old result.value is what was there before, or REDIS_NIL
+ * if nothing was: whether the condition held follows from that. */
+struct redis_set {
+	int64_t ttl_ms;                 /* 0: without end, or as follows */
+	int64_t ends_at_ms;             /* on Redis's clock, ms since 1970; 0: see ttl_ms */
+	bool keeps_ttl;
+	bool wants_old;                 /* Redis 6.2 and later; with REDIS_IF_ABSENT 7.0 */
+	enum redis_condition condition;
+};
+void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
+	redis_done_fn done, void *arg);
+
+/* Changes what is left of a key, without a new value: PEXPIRE, PEXPIREAT, PERSIST; with
+ * wants_value GETEX, GETDEL (Redis 6.2 and later). */
+struct redis_edit {
+	enum { REDIS_EDIT_TTL, REDIS_EDIT_PERSIST, REDIS_EDIT_DELETE } what;    /* REDIS_EDIT_DELETE: with wants_value only */
+	int64_t ttl_ms;                 /* REDIS_EDIT_TTL: from now; past if not positive */
+	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
+	const char *condition;          /* NX, XX, GT or LT, on the TTL (Redis 7.0 and later); or NULL */
+	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
+};
+void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);
+
 /* DEL of all in one command, after the leases of fetches under way for them, so that
  * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
@@ -101,6 +122,24 @@ void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_ea
 
 /* EXISTS; number is 1 or 0. */
 void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
+
+/* ---- what is none of ours: commands of clients as they are ---- */
+
+/* redis.pass_through is on. */
+bool redis_passes(const struct redis *r);
+
+/* Sends a command (RESP, a whole request) over a connection of its own, in this version of RESP (2 or 3),
+ * and hands its reply on as the bytes come; see redis_bytes_fn. */
+void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg);
+
+/* From begin to end, which come in one turn of the loop, whatever is sent to Redis is
+ * gathered; then it goes out in one write between MULTI and EXEC. Each operation and each
+ * command passed gets its own reply. When Redis refuses the whole, or does not answer,
+ * on_abort hears of it first: error is the error reply, or NULL and reason tells why none came. */
+#define REDIS_TRANSACTION_MAX ((size_t)512 << 20)       /* bytes of all its replies */
+typedef void (*redis_abort_fn)(void *arg, const char *error, const char *reason);
+void redis_transaction_begin(struct redis *r, int resp);
+void redis_transaction_end(struct redis *r, redis_abort_fn on_abort, void *arg);
 
 /* ---- leases: one fetch for the fleet, and fenced fills; see redis_lease.c ---- */
 

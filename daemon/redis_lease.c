@@ -263,7 +263,7 @@ static void fill_store(struct fill *f)
 	struct redis_op *op = redis_op_new(f->redis, on_filled, f);
 	struct buf b = BUF_INIT, mark = BUF_INIT;
 	send_word(op, NULL, "MULTI");
-	redis_op_send_set(op, NULL, &f->key, f->value, f->ttl_ms, REDIS_ALWAYS);
+	redis_op_send_set(op, NULL, &f->key, f->value, &(struct redis_set){.ttl_ms = f->ttl_ms});
 	begin_script(&mark, mark_script, &f->key, &f->key, 0);
 	redis_op_send(op, NULL, &mark);
 	reply_add_array(&b, 2);

@@ -25,6 +25,7 @@
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "../proto/reply.h"
+#include "../proto/reply_scan.h"
 #include "clock.h"
 #include "errand.h"
 #include "log.h"
@@ -35,6 +36,7 @@
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
 #define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
 #define REASON_MAX 160
+#define RELAY_READ 65536
 
 enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
 
@@ -43,6 +45,8 @@ struct call {
 	struct redis_link *owner;
 	int64_t sent_ms;
 	redis_reply_fn done;
+	redis_bytes_fn relay;           /* in the place of done */
+	unsigned n_replies;             /* still to come; the last is relayed */
 	void *arg;
 };
 TAILQ_HEAD(call_list, call);
@@ -66,6 +70,8 @@ struct redis_link {
 	unsigned failures;                      /* in a row */
 	bool closing;
 	struct errand *lookup;                  /* RESOLVING */
+	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
+	struct reply_scan scan;                 /* of the reply that is coming in */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
 };
@@ -134,13 +140,18 @@ struct value *redis_link_value(const struct redisReply *reply)
 
 /* ---- hiredis on libevent: two persistent events ---- */
 
+static void read_relayed(struct redis_link *l);
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_link *l = arg;
 	(void)fd, (void)what;
 	clock_update();
 	l->progress_ms = clock_ms();
-	redisAsyncHandleRead(l->ac);
+	if (l->is_relaying)
+		read_relayed(l);
+	else
+		redisAsyncHandleRead(l->ac);
 	update_deadline(l);
 }
 
@@ -209,6 +220,11 @@ static void lost(struct redis_link *l, const char *reason)
 {
 	bool was_up = l->state == LINK_UP;
 	l->ac = NULL;
+	if (l->is_relaying && !TAILQ_EMPTY(&l->calls)) {
+		TAILQ_CONCAT(&l->refused_calls, &l->calls, link);
+		event_active(l->refused, EV_TIMEOUT, 0);
+	}
+	l->is_relaying = false;
 	l->state = LINK_WAITING;
 	event_del(l->deadline);
 	if (was_up)
@@ -313,7 +329,10 @@ static void finish(struct call_list *list, struct call *c, const redisReply *rep
 	struct redis_link *l = c->owner;
 	TAILQ_REMOVE(list, c, link);
 	l->stats.pending--;
-	c->done(c->arg, reply, reason);
+	if (c->relay)
+		c->relay(c->arg, NULL, 0, false, reason);
+	else
+		c->done(c->arg, reply, reason);
 	free(c);
 }
 
@@ -378,6 +397,91 @@ void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn don
 	struct iovec piece = {.iov_base = b->data, .iov_len = b->len - 1};
 	redis_link_send(l, &piece, 1, done, arg);
 	buf_free(b);
+}
+
+/* ---- relaying ---- */
+
+/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1. */
+static int hand_on(struct redis_link *l, const char *data, size_t len)
+{
+	while (len > 0) {
+		struct call *c = TAILQ_FIRST(&l->calls);
+		bool is_end;
+		size_t n = reply_scan(&l->scan, data, len, &is_end);
+		if (!c || l->scan.has_failed)
+			return -1;
+		bool is_last = c->n_replies == 1;
+		c->n_replies -= is_end;
+		if (is_last && is_end) {
+			TAILQ_REMOVE(&l->calls, c, link);
+			l->stats.pending--;
+		}
+		if (is_last)
+			c->relay(c->arg, data, n, is_end, "");
+		if (is_last && is_end)
+			free(c);
+		data += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static void read_relayed(struct redis_link *l)
+{
+	char room[RELAY_READ];
+	ssize_t n = recv(l->ac->c.fd, room, sizeof(room), MSG_DONTWAIT);
+	if (n > 0 && hand_on(l, room, (size_t)n) == 0)
+		return;
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	drop(l, n > 0 ? "replies out of step" : n == 0 ? "Server closed the connection" : strerror(errno));
+}
+
+static void relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
+{
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .relay = done, .n_replies = n_replies, .arg = arg};
+	l->stats.pending++;
+	l->stats.commands++;
+	if (!l->ac || redisAppendFormattedCommand(&l->ac->c, bytes, len) != REDIS_OK) {
+		refuse(l, c);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&l->calls, c, link);
+	add_write(l);
+	update_deadline(l);
+}
+
+void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
+{
+	if (l->state == LINK_UP) {
+		relay(l, bytes, len, n_replies, done, arg);
+		return;
+	}
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .relay = done, .arg = arg};
+	l->stats.pending++;
+	refuse(l, c);
+}
+
+/* A server that does not speak RESP3 is a relay in RESP2. */
+static void on_hello(void *arg, const char *data, size_t len, bool is_end, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)len, (void)reason;
+	if (data && is_end && l->state == LINK_HANDSHAKE)
+		come_up(l);
+}
+
+static void start_relaying(struct redis_link *l)
+{
+	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+	l->is_relaying = true;
+	l->scan = (struct reply_scan){0};
+	if (l->options.relay_resp == 3)
+		relay(l, hello, sizeof(hello) - 1, 1, on_hello, l);
+	else
+		come_up(l);
 }
 
 /* ---- connecting ---- */
@@ -445,6 +549,8 @@ static void on_named(void *arg, const redisReply *reply, const char *reason)
 		return;
 	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
 		drop(l, reply->str);
+	else if (l->options.relay_resp)
+		start_relaying(l);
 	else if (!l->options.channels)
 		come_up(l);
 }

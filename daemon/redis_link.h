@@ -21,6 +21,10 @@ struct value;
 
 /* reply is NULL when none came: reason then says why. Both live during the call. */
 typedef void (*redis_reply_fn)(void *arg, const struct redisReply *reply, const char *reason);
+
+/* A part of a reply as Redis sent it, in order; is_end tells of the last. data is NULL when
+ * no more of it comes: reason then says why. All live during the call. */
+typedef void (*redis_bytes_fn)(void *arg, const char *data, size_t len, bool is_end, const char *reason);
 typedef void (*redis_state_fn)(void *arg, bool up);
 
 /* What a link is for. All outlives the link. */
@@ -33,6 +37,9 @@ struct redis_link_options {
 	const char *const *channels;    /* ended by NULL; or NULL */
 	redis_reply_fn on_message;      /* each message: ["message", channel, payload] */
 	void *arg;                      /* of both callbacks */
+
+	/* A relay: it carries commands by redis_link_relay only. */
+	int relay_resp;                 /* 2 or 3: the version its replies are in, if Redis speaks it; 0: no relay */
 };
 
 /* Starts connecting. */
@@ -59,6 +66,10 @@ void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n,
 
 /* The same for a command that is all in b, which is freed. */
 void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg);
+
+/* On a relay: sends n_replies commands, all of them in bytes, and hands on the reply to the
+ * last, piece by piece; the others are dropped. The last call of done tells is_end or NULL. */
+void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg);
 
 /* The bytes of a string reply (not of an element of an array) as a value: a reference to where the reply has them
  * if it is large, a copy if it is small; NULL without memory. */

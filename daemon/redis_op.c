@@ -56,14 +56,17 @@ void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct 
 {
 	assert(op->n_replies < REDIS_OP_REPLIES);
 	op->takes[op->n_replies++] = take;
-	redis_link_send(op->redis->link, pieces, n, on_reply, op);
+	if (op->redis->open)
+		redis_transaction_add(op->redis->open, pieces, n, on_reply, op);
+	else
+		redis_link_send(op->redis->link, pieces, n, on_reply, op);
 }
 
 void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b)
 {
-	assert(op->n_replies < REDIS_OP_REPLIES);
-	op->takes[op->n_replies++] = take;
-	redis_link_send_buf(op->redis->link, b, on_reply, op);
+	buf_add_char(b, '\0'); /* see redis_link_send */
+	redis_op_send_pieces(op, take, &(struct iovec){.iov_base = b->data, .iov_len = b->len - 1}, 1);
+	buf_free(b);
 }
 
 void redis_add_word(struct buf *b, const char *word)

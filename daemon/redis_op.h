@@ -6,14 +6,16 @@
 #include <hiredis/hiredis.h>
 
 #include "redis.h"
-#include "redis_link.h"
 
 struct buf;
+struct transaction;
 
 #define REDIS_OP_REPLIES 5
 
 struct redis {
-	struct redis_link *link;        /* carries every command */
+	struct redis_link *link;        /* carries every command of ours */
+	struct redis_link *relays[2];   /* carry what clients have for Redis, in RESP2 and RESP3; NULL: redis.pass_through is off */
+	struct transaction *open;       /* takes the commands of operations while it is being made; see redis_transaction.c */
 	struct tracking *tracking;
 	struct redis_watch watch;
 	struct redis_stats stats;
@@ -44,9 +46,16 @@ void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct 
 /* From a take function: it went wrong. The first trouble is the one that is told. */
 void redis_op_fail(struct redis_op *op, enum redis_status status, const char *error);
 
-/* SET as part of op; see redis_write. */
+/* A command for the transaction that is open; its reply comes through done, or relayed. */
+void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
+void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg);
+
+/* The link that relays replies in this version of RESP. */
+struct redis_link *redis_relay_of(const struct redis *r, int resp);
+
+/* SET as part of op; see redis_write_as. */
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
-	int64_t ttl_ms, enum redis_condition condition);
+	const struct redis_set *how);
 
 /* The names of the keys' leases, as words of a command. */
 void redis_add_leases(struct buf *b, const struct key *keys, size_t n);

@@ -19,7 +19,8 @@ struct buf;
 
 struct value {
 	uint32_t refs;
-	bool inspected;         /* digest and items are known; see check.h */
+	bool inspected;         /* digest, items and is_json are known; see check.h */
+	bool is_json;
 	int64_t items;          /* elements of a JSON array, or VALUE_ITEMS_* */
 	uint64_t digest;        /* XXH3-64 of the bytes, once inspected */
 	size_t len;             /* bytes in data */

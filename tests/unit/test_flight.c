@@ -9,6 +9,7 @@
 #define flights_close tested_flights_close
 #define flights_free tested_flights_free
 #define flights_read tested_flights_read
+#define flights_look tested_flights_look
 #define flights_refresh tested_flights_refresh
 #define flights_is_fetched_by tested_flights_is_fetched_by
 #define flights_wake tested_flights_wake

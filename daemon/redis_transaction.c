@@ -1,0 +1,177 @@
+/* Transactions: operations that Redis executes with nothing between; see redis.h.
+ *
+ *   begin .. operations add their commands .. end: MULTI, all of them, EXEC in one write
+ *                                                  |
+ *        each operation gets its element of EXEC's reply as if it had been sent alone
+ *
+ * They go over the relays: an EXEC on the data link would clear the WATCH of a fill. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../proto/buf.h"
+#include "../proto/reply.h"
+#include "../proto/reply_scan.h"
+#include "redis_op.h"
+
+/* Whose reply an element is: one of the two. */
+struct member {
+	redis_reply_fn done;
+	redis_bytes_fn relayed;
+	void *arg;
+};
+
+struct transaction {
+	struct redis *redis;
+	int resp;
+	struct buf commands;
+	struct buf reply;               /* EXEC's, as it comes in */
+	struct member *members;
+	size_t n, cap;
+	redis_abort_fn on_abort;
+	void *arg;
+};
+
+void redis_transaction_begin(struct redis *r, int resp)
+{
+	struct transaction *t = xcalloc(1, sizeof(*t));
+	*t = (struct transaction){.redis = r, .resp = resp};
+	reply_add_array(&t->commands, 1);
+	redis_add_word(&t->commands, "MULTI");
+	r->open = t;
+}
+
+static void add_member(struct transaction *t, const struct member *m)
+{
+	if (t->n == t->cap) {
+		t->cap = t->cap ? t->cap * 2 : 8;
+		t->members = xrealloc(t->members, t->cap * sizeof(*t->members));
+	}
+	t->members[t->n++] = *m;
+}
+
+void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+{
+	for (size_t i = 0; i < n; i++)
+		buf_add(&t->commands, pieces[i].iov_base, pieces[i].iov_len);
+	add_member(t, &(struct member){.done = done, .arg = arg});
+}
+
+void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg)
+{
+	buf_add(&t->commands, bytes, len);
+	add_member(t, &(struct member){.relayed = relayed, .arg = arg});
+}
+
+static void transaction_free(struct transaction *t)
+{
+	buf_free(&t->commands);
+	buf_free(&t->reply);
+	free(t->members);
+	free(t);
+}
+
+/* ---- the reply ---- */
+
+/* Nothing came of it. error: what Redis said, or NULL and reason. */
+static void fail_all(struct transaction *t, const char *error, const char *reason)
+{
+	redisReply said = {.type = REDIS_REPLY_ERROR, .str = (char *)error, .len = error ? strlen(error) : 0};
+	struct buf line = BUF_INIT;
+	if (error)
+		reply_add_error(&line, error);
+	t->on_abort(t->arg, error, reason);
+	for (size_t i = 0; i < t->n; i++) {
+		const struct member *m = &t->members[i];
+		if (m->relayed)
+			m->relayed(m->arg, line.data, line.len, error != NULL, reason);
+		else
+			m->done(m->arg, error ? &said : NULL, reason);
+	}
+	buf_free(&line);
+}
+
+/* An element as hiredis reads it. What operations ask for has the same look in both
+ * versions, but for the nil of RESP3. */
+static void give(const struct member *m, const char *data, size_t len)
+{
+	static const char nil[] = "$-1\r\n";
+	redisReader *reader = redisReaderCreate();
+	void *reply = NULL;
+	if (data[0] == '_') {
+		data = nil;
+		len = sizeof(nil) - 1;
+	}
+	if (!reader || redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
+		reply = NULL;
+	m->done(m->arg, reply, reply ? "" : "a reply that is not understood");
+	if (reply)
+		freeReplyObject(reply);
+	if (reader)
+		redisReaderFree(reader);
+}
+
+static void distribute(struct transaction *t)
+{
+	struct reply_element head;
+	size_t at = reply_element(t->reply.data, t->reply.len, &head);
+	if (at && head.type == '-') {
+		char *error = xstrndup(head.data, head.len);
+		fail_all(t, error, "");
+		free(error);
+		return;
+	}
+	if (!at || head.type != '*' || (size_t)head.number != t->n) {
+		fail_all(t, NULL, "a reply that is not understood");
+		return;
+	}
+	for (size_t i = 0; i < t->n; i++) {
+		const struct member *m = &t->members[i];
+		size_t len = reply_length(t->reply.data + at, t->reply.len - at);
+		if (m->relayed)
+			m->relayed(m->arg, t->reply.data + at, len, true, "");
+		else
+			give(m, t->reply.data + at, len);
+		at += len;
+	}
+}
+
+static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const char *reason)
+{
+	struct transaction *t = arg;
+	if (data && !t->reply.failed) {
+		if (t->reply.len + len <= REDIS_TRANSACTION_MAX)
+			buf_add(&t->reply, data, len);
+		else
+			t->reply.failed = true;
+	}
+	if (data && !is_end)
+		return;
+	if (data && t->reply.failed)
+		fail_all(t, "ERR the replies of the transaction are too large together; it was executed", "");
+	else if (data)
+		distribute(t);
+	else
+		fail_all(t, NULL, reason);
+	transaction_free(t);
+}
+
+void redis_transaction_end(struct redis *r, redis_abort_fn on_abort, void *arg)
+{
+	struct transaction *t = r->open;
+	r->open = NULL;
+	t->on_abort = on_abort;
+	t->arg = arg;
+	if (t->n == 0) {
+		transaction_free(t);
+		return;
+	}
+	reply_add_array(&t->commands, 1);
+	redis_add_word(&t->commands, "EXEC");
+	if (t->commands.failed) {
+		fail_all(t, NULL, "out of memory for the transaction");
+		transaction_free(t);
+		return;
+	}
+	redis_link_relay(redis_relay_of(r, t->resp), t->commands.data, t->commands.len, (unsigned)t->n + 2, on_bytes, t);
+	buf_free(&t->commands);
+}
