@@ -82,7 +82,7 @@ void catalog_free(struct catalog *c)
 	free(c);
 }
 
-const struct memory *catalog_memory(const struct catalog *c)
+struct memory *catalog_memory(const struct catalog *c)
 {
 	return c->tiers.memory;
 }
@@ -355,7 +355,7 @@ static void on_probed(void *arg, const struct redis_result *r)
 	int64_t left_ms = catalog_left_ms(p->catalog, p->type, &p->key, r->ttl_ms);
 	struct outcome o = {.status = OUTCOME_FOUND, .number = r->number, .ttl_ms = left_ms ? left_ms : -1, .tier = "redis"};
 	if (r->status == REDIS_WRONGTYPE)
-		o = (struct outcome){.status = OUTCOME_ERROR, .error = r->error};
+		o = (struct outcome){.status = OUTCOME_ERROR, .error = r->error, .ttl_ms = o.ttl_ms};
 	else if (r->status != REDIS_ANSWERED)
 		o = catalog_without_redis(p->is_declared, r, error);
 	else if (left_ms < 0)

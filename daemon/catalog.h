@@ -147,6 +147,6 @@ struct cJSON *catalog_health(struct catalog *c);
 /* Adds the lines of INFO's Stats section that the catalog knows. */
 void catalog_info(struct catalog *c, struct buf *b);
 
-const struct memory *catalog_memory(const struct catalog *c);
+struct memory *catalog_memory(const struct catalog *c);
 
 #endif

@@ -95,14 +95,14 @@ void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, s
 void catalog_begin(struct catalog *c, int resp)
 {
 	c->is_in_transaction = true;
-	if (catalog_passes(c))
+	if (c->tiers.redis)
 		redis_transaction_begin(c->tiers.redis, resp);
 }
 
 void catalog_end(struct catalog *c, redis_abort_fn on_abort, void *arg)
 {
 	c->is_in_transaction = false;
-	if (catalog_passes(c))
+	if (c->tiers.redis)
 		redis_transaction_end(c->tiers.redis, on_abort, arg);
 }
 

@@ -189,7 +189,9 @@ static bool ttl_condition_holds(const struct catalog_edit *how, const struct mem
 		return is_endless;
 	if (strcmp(how->condition, "XX") == 0)
 		return !is_endless;
-	return strcmp(how->condition, "GT") == 0 ? !is_endless && ends_ms > e->expires_ms : is_endless || ends_ms < e->expires_ms;
+	if (strcmp(how->condition, "GT") == 0)
+		return !is_endless && ends_ms > e->expires_ms;
+	return is_endless ? strcmp(how->condition, "LT") == 0 : ends_ms < e->expires_ms;
 }
 
 /* What Redis did not hear of, to be told when it is back. */

@@ -308,6 +308,37 @@ uint64_t memory_drop_prefix(struct memory *m, unsigned type, const char *prefix,
 	return dropped;
 }
 
+static uint64_t reversed(uint64_t v)
+{
+	uint64_t r = 0;
+	for (int i = 0; i < 64; i++, v >>= 1)
+		r = r << 1 | (v & 1);
+	return r;
+}
+
+static void show_bucket(const struct table *t, uint64_t at, memory_each_fn each, void *arg)
+{
+	for (const struct memory_entry *e = t->buckets[at & t->mask]; e; e = e->chain)
+		each(arg, e);
+}
+
+/* The cursor counts with its highest bit first (Pieter Noordhuis's way, of Redis's SCAN):
+ * when the table doubles, bucket b becomes b and b + size, and both still come where b would have. */
+uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg)
+{
+	while (count-- > 0) {
+		uint64_t mask = m->old.buckets ? m->old.mask : m->table.mask;
+		if (m->old.buckets)
+			show_bucket(&m->old, cursor, each, arg);
+		for (uint64_t at = cursor & mask; at <= m->table.mask; at += mask + 1)
+			show_bucket(&m->table, at, each, arg);
+		cursor = reversed(reversed(cursor | ~mask) + 1);
+		if (cursor == 0)
+			break;
+	}
+	return cursor;
+}
+
 void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
 {
 	move_buckets(m, max_buckets);

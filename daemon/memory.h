@@ -75,6 +75,12 @@ bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);
  * live values removed. */
 uint64_t memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms);
 
+/* Walks the table, a part at a call: from cursor 0 on, with the cursor that each call gives
+ * back, until that is 0. Every entry that is there from the first call to the last is shown,
+ * some perhaps twice; each call shows those of some count buckets. */
+typedef void (*memory_each_fn)(void *arg, const struct memory_entry *e);
+uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg);
+
 /* Walks a part of the table and drops what is past its end. Called at short
  * intervals; max_buckets bounds the work of one call. */
 void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets);

@@ -55,6 +55,14 @@ size_t out_pending(const struct out *o)
 	return o->bytes.len - o->sent + o->ref_bytes - o->ref_sent;
 }
 
+size_t out_held(const struct out *o)
+{
+	size_t held = o->bytes.len - o->sent;
+	for (size_t i = o->sent_refs; i < o->n_refs; i++)
+		held += o->refs[i].value->len / o->refs[i].value->refs;
+	return held;
+}
+
 /* Describes up to IOVECS pieces of what is not sent yet; their number. */
 static size_t gather(const struct out *o, struct iovec *iov)
 {

@@ -35,10 +35,11 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
 	r->watch = *watch;
+	r->passes = conf->pass_through;
 	r->fill_last = &r->fill;
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .arg = r});
-	for (int i = 0; i < 2 && conf->pass_through; i++)
+	for (int i = 0; i < 2; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
 			.on_state = on_relay_state, .relay_resp = 2 + i, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
@@ -252,9 +253,12 @@ static size_t add_edit(struct buf *b, const struct key *key, const struct redis_
 	if (persists)
 		return 2;
 	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
-	if (how->condition)
-		redis_add_word(b, how->condition);
-	return how->condition ? 4 : 3;
+	const char *condition = how->condition, *second = condition ? strchr(condition, ' ') : NULL;
+	if (condition)
+		reply_add_bulk(b, condition, second ? (size_t)(second - condition) : strlen(condition));
+	if (second)
+		redis_add_word(b, second + 1);
+	return 3 + (condition != NULL) + (second != NULL);
 }
 
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg)
@@ -284,7 +288,7 @@ struct redis_link *redis_relay_of(const struct redis *r, int resp)
 
 bool redis_passes(const struct redis *r)
 {
-	return r->relays[0] != NULL;
+	return r->passes;
 }
 
 void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
@@ -370,8 +374,15 @@ void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_ea
 
 const struct redis_stats *redis_stats(struct redis *r)
 {
-	const struct redis_link_stats *link = redis_link_stats(r->link);
-	r->stats = (struct redis_stats){.commands = link->commands, .errors = r->stats.errors,
-		.timeouts = link->timeouts, .connects = link->connects, .drops = link->drops, .pending = link->pending};
+	const struct redis_link *links[] = {r->link, r->relays[0], r->relays[1]};
+	r->stats = (struct redis_stats){.errors = r->stats.errors};
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		const struct redis_link_stats *s = redis_link_stats(links[i]);
+		r->stats.commands += s->commands;
+		r->stats.timeouts += s->timeouts;
+		r->stats.pending += s->pending;
+	}
+	r->stats.connects = redis_link_stats(r->link)->connects;
+	r->stats.drops = redis_link_stats(r->link)->drops;
 	return &r->stats;
 }

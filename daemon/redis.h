@@ -99,7 +99,7 @@ struct redis_edit {
 	enum { REDIS_EDIT_TTL, REDIS_EDIT_PERSIST, REDIS_EDIT_DELETE } what;    /* REDIS_EDIT_DELETE: with wants_value only */
 	int64_t ttl_ms;                 /* REDIS_EDIT_TTL: from now; past if not positive */
 	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
-	const char *condition;          /* NX, XX, GT or LT, on the TTL (Redis 7.0 and later); or NULL */
+	const char *condition;          /* on the TTL: NX, XX, GT, LT or "XX LT" (Redis 7.0 and later); or NULL */
 	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
 };
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);

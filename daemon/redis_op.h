@@ -14,7 +14,8 @@ struct transaction;
 
 struct redis {
 	struct redis_link *link;        /* carries every command of ours */
-	struct redis_link *relays[2];   /* carry what clients have for Redis, in RESP2 and RESP3; NULL: redis.pass_through is off */
+	struct redis_link *relays[2];   /* carry what clients have for Redis, and transactions, in RESP2 and RESP3 */
+	bool passes;                    /* redis.pass_through */
 	struct transaction *open;       /* takes the commands of operations while it is being made; see redis_transaction.c */
 	struct tracking *tracking;
 	struct redis_watch watch;

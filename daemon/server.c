@@ -19,6 +19,7 @@
 #define BACKLOG 1024
 #define ACCEPTS 64              /* taken in one turn of the loop */
 #define PAUSE_MS 100            /* without descriptors, accepting rests this long */
+#define SWEEP_MAX_MS 1000
 #define ARGS_EXTRA (1 << 20)    /* bytes of a request beyond one argument of the largest size */
 
 struct listener {
@@ -29,6 +30,7 @@ struct listener {
 	bool is_starved;                /* accepting has failed and was told */
 	struct event *acceptable;
 	struct event *resume;
+	struct event *sweep;            /* closes idle clients; NULL: they may stay */
 };
 
 static void turn_away(int fd)
@@ -82,6 +84,28 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 	struct listener *l = arg;
 	(void)fd, (void)what;
 	event_add(l->acceptable, NULL);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = ((struct listener *)arg)->server;
+	(void)fd, (void)what;
+	clock_update();
+	for (struct client *c = s->clients, *next; c; c = next) {
+		next = client_next(c);
+		s->stats.idle += client_close_if_idle(c, s->conf->idle_timeout_ms);
+	}
+}
+
+/* Idle clients are noticed within a tenth of the time-out, or a second. */
+static void start_sweeping(struct listener *l)
+{
+	int64_t ms = l->server->conf->idle_timeout_ms;
+	if (!ms)
+		return;
+	ms = ms > 10 * SWEEP_MAX_MS ? SWEEP_MAX_MS : ms / 10 + 1;
+	l->sweep = event_new(l->server->base, -1, EV_PERSIST, on_sweep, l);
+	event_add(l->sweep, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
 /* ---- the socket file ---- */
@@ -200,6 +224,7 @@ struct server *server_new(struct event_base *base, const struct conf *conf, stru
 	l->acceptable = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->resume = evtimer_new(base, on_resume, l);
 	event_add(l->acceptable, NULL);
+	start_sweeping(l);
 	return s;
 }
 
@@ -210,6 +235,8 @@ void server_free(struct server *s)
 	struct listener *l = s->listener;
 	event_free(l->acceptable);
 	event_free(l->resume);
+	if (l->sweep)
+		event_free(l->sweep);
 	close(l->fd);
 	remove_own(l);
 	free(l);

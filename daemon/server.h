@@ -18,6 +18,7 @@ struct server_stats {
 	uint64_t connections, rejected; /* accepted so far; turned away at max_clients */
 	uint64_t commands;              /* run so far */
 	uint64_t protocol_errors;
+	uint64_t over_output, idle;     /* closed: owed more than listen.max_output; silent for listen.idle_timeout */
 };
 
 /* What all clients share. Clients use it directly; nobody else writes it. */
