@@ -1,0 +1,85 @@
+/* make bench: measures catcached beside Redis, memcached and a bare echo server, and what
+ * its issue sets targets for. Exit status 0 also when targets are missed: it tells, it does not judge.
+ *
+ *      BUILD=build BENCH=quick|full build/tests/bench/bench */
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../proto/buf.h"
+#include "bench.h"
+#include "report.h"
+#include "server.h"
+
+static const struct scale scales[] = {
+	{.name = "", .told = "The default run.", .rounds = 7, .warm_s = 0.04, .round_s = 0.16, .traced_requests = 2000,
+		.stall_rounds = 3, .stall_s = 3, .churn_s = 20, .many = 1000000, .most = 10000000},
+	{.name = "full", .told = "The full run (BENCH=full).", .rounds = 11, .warm_s = 0.1, .round_s = 0.5, .traced_requests = 5000,
+		.stall_rounds = 5, .stall_s = 10, .churn_s = 600, .many = 1000000, .most = 10000000},
+	{.name = "quick", .told = "A QUICK run (BENCH=quick), for development: too short to be trusted.", .rounds = 3, .warm_s = 0.01,
+		.round_s = 0.03, .traced_requests = 500, .stall_rounds = 1, .stall_s = 2, .churn_s = 2, .many = 200000, .most = 1000000},
+};
+
+static const struct scale *find_scale(void)
+{
+	const char *name = getenv("BENCH");
+	for (size_t i = 0; i < sizeof(scales) / sizeof(scales[0]); i++)
+		if (strcmp(scales[i].name, name ? name : "") == 0)
+			return &scales[i];
+	die("BENCH is quick, full, or not set");
+}
+
+static void measure(const char *folder)
+{
+	const struct scale *scale = find_scale();
+	const char *build = getenv("BUILD");
+	char *file = strcmp(scale->name, "quick") == 0 ? xasprintf("%s/tests/bench/RESULTS.md", build ? build : "build")
+		: xstrdup("tests/bench/RESULTS.md");
+	struct report *report = report_new();
+	signal(SIGPIPE, SIG_IGN);
+	server_setup(folder);
+	hits_measure(scale, report);
+	stalls_measure(scale, report);
+	memory_measure(scale, report);
+	growth_measure(scale, report);
+	report_finish(report, file, scale->told);
+	fprintf(stderr, "written to %s\n", file);
+	free(file);
+}
+
+static int on_entry_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+/* The work is done by a child, so that however it ends the folder is removed. All else dies with it. */
+int main(void)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *folder = xasprintf("%s/catcached-bench-XXXXXX", tmp ? tmp : "/tmp");
+	int status = -1;
+	if (!mkdtemp(folder)) {
+		perror(folder);
+		return 1;
+	}
+	pid_t parent = getpid(), pid = fork();
+	if (pid == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+			_exit(1);
+		measure(folder);
+		return 0;
+	}
+	signal(SIGINT, SIG_IGN); /* the child gets it, too */
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	(void)nftw(folder, on_entry_remove, 16, FTW_DEPTH | FTW_PHYS); /* best effort */
+	free(folder);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
