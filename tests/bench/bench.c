@@ -1,7 +1,10 @@
 /* make bench: measures catcached beside Redis, memcached and a bare echo server, and what
  * its issue sets targets for. Exit status 0 also when targets are missed: it tells, it does not judge.
  *
- *      BUILD=build BENCH=quick|full build/tests/bench/bench */
+ *      BUILD=build BENCH=quick|full build/tests/bench/bench [PART ...]
+ *
+ * A run that is quick, or of some parts only, leaves RESULTS.md here alone and writes its own
+ * to $BUILD/tests/bench. */
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 
 #include "../../proto/buf.h"
 #include "bench.h"
+#include "load.h"
 #include "report.h"
 #include "server.h"
 
@@ -35,19 +39,37 @@ static const struct scale *find_scale(void)
 	die("BENCH is quick, full, or not set");
 }
 
-static void measure(const char *folder)
+static const struct part {
+	const char *name;
+	void (*measure)(const struct scale *scale, struct report *report);
+} parts[] = {
+	{"hits", hits_measure}, {"stalls", stalls_measure}, {"memory", memory_measure}, {"growth", growth_measure},
+};
+
+static bool is_wanted(const struct part *part, char *const *names)
+{
+	bool wanted = !*names;
+	for (; *names; names++)
+		wanted |= strcmp(*names, part->name) == 0;
+	return wanted;
+}
+
+static void measure(const char *folder, char *const *names)
 {
 	const struct scale *scale = find_scale();
 	const char *build = getenv("BUILD");
-	char *file = strcmp(scale->name, "quick") == 0 ? xasprintf("%s/tests/bench/RESULTS.md", build ? build : "build")
-		: xstrdup("tests/bench/RESULTS.md");
+	bool is_partial = strcmp(scale->name, "quick") == 0 || *names;
+	char *file = xasprintf("%s%stests/bench/RESULTS.md", !is_partial ? "" : build ? build : "build", is_partial ? "/" : "");
 	struct report *report = report_new();
 	signal(SIGPIPE, SIG_IGN);
 	server_setup(folder);
-	hits_measure(scale, report);
-	stalls_measure(scale, report);
-	memory_measure(scale, report);
-	growth_measure(scale, report);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		int64_t start = now_ns();
+		if (!is_wanted(&parts[i], names))
+			continue;
+		parts[i].measure(scale, report);
+		fprintf(stderr, "%s took %.0f s\n", parts[i].name, (double)(now_ns() - start) / 1e9);
+	}
 	report_finish(report, file, scale->told);
 	fprintf(stderr, "written to %s\n", file);
 	free(file);
@@ -60,7 +82,7 @@ static int on_entry_remove(const char *path, const struct stat *st, int flag, st
 }
 
 /* The work is done by a child, so that however it ends the folder is removed. All else dies with it. */
-int main(void)
+int main(int argc, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
 	char *folder = xasprintf("%s/catcached-bench-XXXXXX", tmp ? tmp : "/tmp");
@@ -73,7 +95,7 @@ int main(void)
 	if (pid == 0) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 			_exit(1);
-		measure(folder);
+		measure(folder, argv + (argc > 0));
 		return 0;
 	}
 	signal(SIGINT, SIG_IGN); /* the child gets it, too */

@@ -24,6 +24,12 @@ double median(const double *values, size_t n)
 	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
+/* -1 where the quantile would be one of the last few. */
+static double quantile_us(const struct hist *h, double q)
+{
+	return (double)h->n * (1 - q) < 1 ? -1 : (double)hist_quantile(h, q) / 1000;
+}
+
 static void measure(struct contest *c, size_t i, const struct scale *scale)
 {
 	struct contestant *who = &c->contestants[i];
@@ -44,9 +50,9 @@ static void measure(struct contest *c, size_t i, const struct scale *scale)
 		[FIGURE_CPU_US] = (double)cpu / n / 1000,
 		[FIGURE_BEHIND_US] = (double)behind / n / 1000,
 		[FIGURE_PER_S] = n / r->seconds,
-		[FIGURE_P50_US] = (double)hist_quantile(&r->latency, 0.5) / 1000,
-		[FIGURE_P99_US] = (double)hist_quantile(&r->latency, 0.99) / 1000,
-		[FIGURE_P999_US] = (double)hist_quantile(&r->latency, 0.999) / 1000,
+		[FIGURE_P50_US] = quantile_us(&r->latency, 0.5),
+		[FIGURE_P99_US] = quantile_us(&r->latency, 0.99),
+		[FIGURE_P999_US] = quantile_us(&r->latency, 0.999),
 	};
 	for (size_t f = 0; f < FIGURES; f++)
 		c->figures[i][f][c->rounds] = figures[f];

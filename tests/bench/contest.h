@@ -14,7 +14,13 @@ struct server;
 #define CONTESTANTS_MAX 4
 #define ROUNDS_MAX 32
 
-enum figure { FIGURE_CPU_US, FIGURE_BEHIND_US, FIGURE_PER_S, FIGURE_P50_US, FIGURE_P99_US, FIGURE_P999_US, FIGURES };
+enum figure {
+	FIGURE_CPU_US,          /* of the server, for each request */
+	FIGURE_BEHIND_US,       /* of what it asks in turn */
+	FIGURE_PER_S,           /* requests */
+	FIGURE_P50_US, FIGURE_P99_US, FIGURE_P999_US,   /* latency; below 0: too few requests in a round to tell */
+	FIGURES
+};
 
 struct contestant {
 	const char *name;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define EVENTS 64
-#define BATCH (1 << 20)         /* bytes of whole replies that one send can take at least */
+#define BATCH (1 << 20)         /* smaller replies lie there so often that one send has a whole batch of them */
 
 struct conn {
 	int fd;
@@ -39,7 +39,7 @@ static void load_replies(const char *file)
 	FILE *f = fopen(file, "r");
 	if (!f || fseek(f, 0, SEEK_END) < 0 || (reply_len = (size_t)ftell(f)) == 0)
 		fail(file);
-	size_t copies = BATCH / reply_len + 2;
+	size_t copies = BATCH / reply_len + 1;
 	replies_len = copies * reply_len;
 	replies = malloc(replies_len);
 	rewind(f);

@@ -201,5 +201,4 @@ void memory_measure(const struct scale *scale, struct report *report)
 	measure_start(report);
 	measure_entries(scale, report);
 	measure_churn(scale, report);
-	fprintf(stderr, "memory: done\n");
 }
