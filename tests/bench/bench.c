@@ -81,6 +81,14 @@ static int on_entry_remove(const char *path, const struct stat *st, int flag, st
 	return remove(path);
 }
 
+static pid_t child;
+
+static void on_signal(int number)
+{
+	(void)number;
+	kill(child, SIGKILL);
+}
+
 /* The work is done by a child, so that however it ends the folder is removed. All else dies with it. */
 int main(int argc, char **argv)
 {
@@ -91,16 +99,19 @@ int main(int argc, char **argv)
 		perror(folder);
 		return 1;
 	}
-	pid_t parent = getpid(), pid = fork();
-	if (pid == 0) {
+	pid_t parent = getpid();
+	child = fork();
+	if (child == 0) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 			_exit(1);
 		measure(folder, argv + (argc > 0));
 		return 0;
 	}
-	signal(SIGINT, SIG_IGN); /* the child gets it, too */
-	if (pid > 0)
-		waitpid(pid, &status, 0);
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	for (size_t i = 0; child > 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART}, NULL);
+	if (child > 0)
+		waitpid(child, &status, 0);
 	(void)nftw(folder, on_entry_remove, 16, FTW_DEPTH | FTW_PHYS); /* best effort */
 	free(folder);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

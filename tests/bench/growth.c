@@ -1,13 +1,12 @@
 /* What size costs: hits among 10^3, 10^5 and 10^7 entries, pauses while the table grows, and
  * while a million entries expire at once. */
 #include <hiredis/hiredis.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "../../proto/buf.h"
 #include "bench.h"
 #include "contest.h"
 #include "load.h"

@@ -15,6 +15,7 @@
 
 #define MIB (1 << 20)
 #define MB10 10000000
+#define UNDER_WAY_MAX 600000000  /* bytes of replies; a server that copies holds them all in output buffers */
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char daemon_yaml[] =
@@ -43,11 +44,9 @@ static const struct shape {
 	unsigned connections, depth;
 } shapes[] = {{1, 1}, {1, 16}, {50, 1}, {50, 16}};
 
-/* Fifty connections with sixteen replies of a size like this under way would be gigabytes
- * in the output buffers of a server that copies. */
 static bool is_too_much(const struct size *size, const struct shape *shape)
 {
-	return size->bytes * shape->connections * shape->depth > (size_t)600 * MB10 / 10;
+	return size->bytes * shape->connections * shape->depth > UNDER_WAY_MAX;
 }
 
 struct peers {
@@ -128,7 +127,10 @@ static void add_figures(struct report *report, const struct contest *c)
 
 /* ---- GET hits ---- */
 
-/* The targets of hits, for any number of connections. */
+/* The targets of hits are for fifty connections. With one, the processor time of every server is mostly that of going to
+ * sleep and of waking the client up. */
+#define TARGET_CONNECTIONS 50
+
 static const struct {
 	const char *size;
 	unsigned depth;
@@ -145,7 +147,7 @@ static const struct {
 
 static void judge_hits(struct report *report, const struct contest *c, const struct size *size)
 {
-	for (size_t i = 0; i < LENGTH(hit_targets); i++)
+	for (size_t i = 0; i < LENGTH(hit_targets) && c->connections == TARGET_CONNECTIONS; i++)
 		if (strcmp(hit_targets[i].size, size->name) == 0 && hit_targets[i].depth == c->depth)
 			report_target(report, hit_targets[i].rule, contest_ratio(c, FIGURE_CPU_US, "catcached", hit_targets[i].to),
 				hit_targets[i].limit, 2, "", "GET hit %s, %u x %u: CPU, to %s", size->name, c->connections, c->depth,
@@ -195,8 +197,8 @@ static void measure_hits(struct peers *p, const struct scale *scale, struct repo
 		"|---|---|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < n; i++)
 		add_ratios(report, &contests[i]);
-	begin_figures(report, "GET hit: figures", "1 MiB at 50 x 16, and 10 MB with more than 50 replies under way, are left out: the output buffers "
-		"of a server that copies would take gigabytes.");
+	begin_figures(report, "GET hit: figures", "1 MiB and 10 MB at 50 x 16 are left out: the output buffers of a server that copies "
+		"would take gigabytes.");
 	for (size_t i = 0; i < n; i++)
 		add_figures(report, &contests[i]);
 	free(contests);

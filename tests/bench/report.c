@@ -14,6 +14,8 @@
 #include "../../proto/buf.h"
 #include "server.h"
 
+#define NOTES "tests/bench/NOTES.md"
+
 struct report {
 	struct buf targets, figures;
 	unsigned missed, passed, unmeasured;
@@ -131,6 +133,18 @@ static void add_machine(struct buf *b)
 	free(version);
 }
 
+/* What is written by hand, and stays from run to run. */
+static void add_notes(struct buf *b)
+{
+	FILE *f = fopen(NOTES, "r");
+	if (!f)
+		return;
+	buf_add_char(b, '\n');
+	for (size_t n = 1; n > 0; b->len += n)
+		n = fread(buf_reserve(b, 4096), 1, 4096, f);
+	fclose(f);
+}
+
 void report_finish(struct report *r, const char *file, const char *how)
 {
 	struct buf b = BUF_INIT;
@@ -140,6 +154,7 @@ void report_finish(struct report *r, const char *file, const char *how)
 	buf_add(&b, r->targets.data, r->targets.len);
 	buf_addf(&b, "\n%u passed, %u missed, %u not measured.\n", r->passed, r->missed, r->unmeasured);
 	buf_add(&b, r->figures.data, r->figures.len);
+	add_notes(&b);
 	fwrite(b.data, 1, b.len, stdout);
 	fflush(stdout);
 	FILE *f = fopen(file, "w");

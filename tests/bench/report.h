@@ -20,7 +20,8 @@ void report_target(struct report *r, enum report_rule rule, double value, double
 /* A target that could not be measured, and why. */
 void report_unmeasured(struct report *r, const char *what, const char *why);
 
-/* Prints it all on standard output and writes it to the file; frees r. how: what kind of run it was. */
+/* Prints it all, with NOTES.md of this folder (if there is one) behind it, on standard output and writes it to the
+ * file; frees r. how: what kind of run it was. */
 void report_finish(struct report *r, const char *file, const char *how);
 
 #endif

@@ -3,6 +3,7 @@
  * threads go where the kernel puts them. */
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 
 #define RATE 10000              /* small GETs a second */
 #define CONNECTIONS 50
-#define MODELS "20000"          /* in the database: 10 MB as JSON */
+#define MODELS "14500"          /* in the database: 10 MB as JSON */
 #define LIMIT_MS 2.0
 #define READERS 20
 #define READ_AT_ONCE 65536
