@@ -71,6 +71,15 @@ STORM = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/chaos/test_% tests/chaos/
 $(BUILD)/tests/chaos/test_%: $(BUILD)/tests/chaos/test_%.o $(STORM) $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
+# The benchmark, and the echo server that it measures as the floor.
+BENCHMARK = bench contest growth hist hits load memory report server stalls strace wire
+
+$(BUILD)/tests/bench/bench: $(BENCHMARK:%=$(BUILD)/tests/bench/%.o) $(BUILD)/proto/buf.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench/floor: $(BUILD)/tests/bench/floor.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
 # Preloaded into servers, so without a sanitizer of its own.
 $(BUILD)/tests/chaos/wallclock.so: tests/chaos/wallclock.c Makefile
 	@mkdir -p $(@D)
@@ -97,6 +106,11 @@ chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@$(REMAKE) all $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
 	@BUILD=$(BUILD) CHAOS=full VERBOSE=1 tests/run $(TIMED) --alone $(filter-out $(TIMED),$(CHAOS))
 
+bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full takes long, BENCH=quick is for development
+	@tests/setup bench
+	@$(REMAKE) all $(BUILD)/tests/bench/bench $(BUILD)/tests/bench/floor
+	@BUILD=$(BUILD) $(BUILD)/tests/bench/bench
+
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
 
@@ -113,4 +127,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all chaos check check-unit clean demo help sizes tests-built
+.PHONY: all bench chaos check check-unit clean demo help sizes tests-built
