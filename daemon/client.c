@@ -408,6 +408,13 @@ static void receive_more(struct client *c)
 		c->in.len += (size_t)receive(c, room, READ_SIZE);
 }
 
+/* All that came has been answered, and nothing else is to be done but to send it. */
+static bool is_answered(const struct client *c)
+{
+	return !c->first && !c->parked && !c->closing && !c->eof && !c->broken && c->in.len == 0 && !c->out.bytes.failed
+		&& c->reading && !c->writing;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct client *c = arg;
@@ -426,7 +433,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	c->busy = false;
 	if (c->in.failed)
 		c->broken = true; /* no memory even for an unfinished line: this client is given up */
-	drive(c);
+	if (is_answered(c) && out_send(&c->out, c->fd) == 0 && out_pending(&c->out) == 0)
+		give_back_buffers(c);
+	else
+		drive(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
