@@ -42,6 +42,8 @@ def main():
     check("a_broken_frame_closes", b"+PONG\r\n-ERR Protocol error: invalid bulk length\r\n",
           lambda: nc(b"PING\r\n*1\r\n$x\r\nPING\r\n"))
     if DAEMON:
+        check("a_transaction_fetches", b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n" + bulk(b'[{"id":"c"}]') + b":1\r\n",
+              lambda: nc(b"MULTI\nGET catalog:two\nINCR n:f\nEXEC\n"))
         check("refused_commands_leave_the_connection", [True, True, True, True, b"+PONG"],
               lambda: [line.startswith(b"-") or line for line in
                        nc(b"SUBSCRIBE c\nBLPOP nothing 1\nWATCH state:a\nMONITOR\nPING\n").splitlines()])

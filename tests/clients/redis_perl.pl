@@ -162,6 +162,7 @@ sub own {
     refused($r, 'subscribe', 'channel', sub { });
     refused($r, 'blpop', 'nothing', 1);
     refused($r, 'watch', 'state:a');
+    $r->unwatch;    # the client itself took the WATCH for done
     refused($r, 'monitor');
 }
 
