@@ -2,7 +2,8 @@
 "use strict";
 
 const Redis = require(process.argv[2]);
-const {check, each, errorOf, clear, restart, main, socket, way, daemon, ALL_BYTES, LARGE, CATALOG, KEYS} = require("./checks.js");
+const {check, each, errorOf, clear, restart, main, socket, way, daemon, ALL_BYTES, LARGE, CATALOG, KEYS} =
+    require("./checks.js");
 
 const WAYS = {
     plain: {},
@@ -22,7 +23,8 @@ async function basics(r) {
     await check("declared_key_is_fetched", CATALOG, () => r.get("catalog:one"));
     await check("missing_key_is_nil", null, () => r.get("state:none"));
     await check("set_then_get", ["OK", "v"], () => each(() => r.set("state:a", "v"), () => r.get("state:a")));
-    await check("set_ex_gives_a_ttl", ["OK", true], () => each(() => r.set("state:ex", "v", "EX", 100), () => about100(r, "state:ex")));
+    await check("set_ex_gives_a_ttl", ["OK", true], () => each(
+        () => r.set("state:ex", "v", "EX", 100), () => about100(r, "state:ex")));
     await check("set_nx_keeps_the_first", ["OK", null, "1"], () => each(
         () => r.set("state:nx", "1", "NX"), () => r.set("state:nx", "2", "NX"), () => r.get("state:nx")));
     await check("set_xx_needs_a_value", [null, null, "OK", "2"], () => each(
@@ -65,7 +67,8 @@ async function passedThrough(r) {
         () => r.hset("h", {a: 1, b: 2}), () => r.hgetall("h"), () => r.call("HGETALL", "h")));
     await check("set", [2, ["x", "y"]], () => each(
         () => r.sadd("s", "x", "y"), () => r.smembers("s").then((members) => members.sort())));
-    await check("sorted_set", [1, mapped ? 1.5 : "1.5"], () => each(() => r.zadd("z", 1.5, "m"), () => r.zscore("z", "m")));
+    await check("sorted_set", [1, mapped ? 1.5 : "1.5"], () => each(
+        () => r.zadd("z", 1.5, "m"), () => r.zscore("z", "m")));
     await check("list", [2, ["b", "a"]], () => each(() => r.lpush("l", "a", "b"), () => r.lrange("l", 0, -1)));
     await check("script", ["x1", "x2", "x3", [true, "NOSCRIPT"]], () => scripts(r));
     await check("scan_finds_all_keys", KEYS, () => scan(r, {match: "k:*", count: 10}));
@@ -95,7 +98,7 @@ async function values(r) {
 }
 
 async function errors(r) {
-    await check("wrong_type_is_an_error", [1, [true, "WRONGTYPE"], [true, "WRONGTYPE"], [true, "WRONGTYPE"]], () => each(
+    await check("wrong_type_is_an_error", [1, ...Array(3).fill([true, "WRONGTYPE"])], () => each(
         () => r.lpush("state:list", "x"),
         () => code(() => r.get("state:list")), () => code(() => r.get("l")), () => code(() => r.incr("h"))));
     await check("unknown_command_is_an_error", [true, "ERR"], () => code(() => r.call("NOSUCH", "a")));

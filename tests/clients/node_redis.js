@@ -2,7 +2,8 @@
 "use strict";
 
 const redis = require(process.argv[2]);
-const {check, each, errorOf, clear, restart, main, socket, way, daemon, ALL_BYTES, LARGE, CATALOG, KEYS} = require("./checks.js");
+const {check, each, errorOf, clear, restart, main, socket, way, daemon, ALL_BYTES, LARGE, CATALOG, KEYS} =
+    require("./checks.js");
 
 const MAJOR = Number(process.argv[2].split("-").pop());
 const WAYS = {
@@ -24,14 +25,16 @@ async function basics(r) {
     await check("declared_key_is_fetched", CATALOG, () => r.get("catalog:one"));
     await check("missing_key_is_nil", null, () => r.get("state:none"));
     await check("set_then_get", ["OK", "v"], () => each(() => r.set("state:a", "v"), () => r.get("state:a")));
-    await check("set_ex_gives_a_ttl", ["OK", true], () => each(() => r.set("state:ex", "v", {EX: 100}), () => about100(r, "state:ex")));
+    await check("set_ex_gives_a_ttl", ["OK", true], () => each(
+        () => r.set("state:ex", "v", {EX: 100}), () => about100(r, "state:ex")));
     await check("set_nx_keeps_the_first", ["OK", null, "1"], () => each(
         () => r.set("state:nx", "1", {NX: true}), () => r.set("state:nx", "2", {NX: true}), () => r.get("state:nx")));
     await check("set_xx_needs_a_value", [null, null, "OK", "2"], () => each(
         () => r.set("state:xx", "1", {XX: true}), () => r.get("state:xx"),
         () => r.set("state:nx", "2", {XX: true}), () => r.get("state:nx")));
     await check("set_get_returns_the_old", [null, "1", "2"], () => each(
-        () => r.set("state:get", "1", {GET: true}), () => r.set("state:get", "2", {GET: true}), () => r.get("state:get")));
+        () => r.set("state:get", "1", {GET: true}), () => r.set("state:get", "2", {GET: true}),
+        () => r.get("state:get")));
     await check("set_keepttl_keeps_the_ttl", ["OK", true, "2"], () => each(
         () => r.set("state:ex", "2", {KEEPTTL: true}), () => about100(r, "state:ex"), () => r.get("state:ex")));
 }
@@ -57,7 +60,8 @@ async function manyKeys(r) {
 
 function mixed(multi, name) {
     const key = "state:" + name;
-    return multi.set(key, "1").get(key).incr("n:" + name).get("catalog:one").hSet("h:" + name, "f", "v").del(key).get(key);
+    return multi.set(key, "1").get(key).incr("n:" + name).get("catalog:one").hSet("h:" + name, "f", "v")
+        .del(key).get(key);
 }
 
 async function passedThrough(r) {
@@ -67,7 +71,8 @@ async function passedThrough(r) {
     await check("set", [2, ["x", "y"]], () => each(
         () => r.sAdd("s", ["x", "y"]), () => r.sMembers("s").then((members) => [...members].sort())));
     await check("sorted_set", [1, 1.5, RESP3 ? 1.5 : "1.5"], () => each(
-        () => r.zAdd("z", {score: 1.5, value: "m"}), () => r.zScore("z", "m"), () => r.sendCommand(["ZSCORE", "z", "m"])));
+        () => r.zAdd("z", {score: 1.5, value: "m"}), () => r.zScore("z", "m"),
+        () => r.sendCommand(["ZSCORE", "z", "m"])));
     await check("list", [2, ["b", "a"]], () => each(() => r.lPush("l", ["a", "b"]), () => r.lRange("l", 0, -1)));
     await check("script", ["x1", "x2", [true, "NOSCRIPT"]], () => scripts(r));
     await check("scan_finds_all_keys", KEYS, () => scan(r, {MATCH: "k:*", COUNT: 10}));
@@ -76,7 +81,8 @@ async function passedThrough(r) {
 async function scripts(r) {
     const text = "return KEYS[1] .. ARGV[1]";
     const sha = await r.scriptLoad(text);
-    return each(() => r.eval(text, {keys: ["x"], arguments: ["1"]}), () => r.evalSha(sha, {keys: ["x"], arguments: ["2"]}),
+    return each(() => r.eval(text, {keys: ["x"], arguments: ["1"]}),
+        () => r.evalSha(sha, {keys: ["x"], arguments: ["2"]}),
         () => code(() => r.evalSha("0".repeat(40))));
 }
 
@@ -102,7 +108,7 @@ function getBuffer(r, key) {
 }
 
 async function errors(r) {
-    await check("wrong_type_is_an_error", [1, [true, "WRONGTYPE"], [true, "WRONGTYPE"], [true, "WRONGTYPE"]], () => each(
+    await check("wrong_type_is_an_error", [1, ...Array(3).fill([true, "WRONGTYPE"])], () => each(
         () => r.lPush("state:list", "x"),
         () => code(() => r.get("state:list")), () => code(() => r.get("l")), () => code(() => r.incr("h"))));
     await check("unknown_command_is_an_error", [true, "ERR"], () => code(() => r.sendCommand(["NOSUCH", "a"])));

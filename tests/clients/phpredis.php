@@ -74,7 +74,21 @@ function passed_through($r)
     check('script', ['x1', 'x2', 'NOSCRIPT'], fn() => [
         $r->eval(SCRIPT, ['x', '1'], 1), $r->evalSha($r->script('load', SCRIPT), ['x', '2'], 1),
         code($r, fn() => $r->evalSha(str_repeat('0', 40)))]);
+    check('sessions', [null, 'kept'], fn() => [session('kept'), session('other')]);
     check('scan_finds_all_keys', keys(), fn() => scan($r, 'k:*'));
+}
+
+// One request of a visitor: PHP's session in Redis, locked while in use. Leaves a word and gives the one before.
+function session($word)
+{
+    $options = ['save_handler' => 'redis', 'save_path' => 'unix://' . SOCKET, 'use_cookies' => '0', 'cache_limiter' => ''];
+    ini_set('redis.session.locking_enabled', '1');
+    session_id('visitor');
+    session_start($options);
+    $before = $_SESSION['word'] ?? null;
+    $_SESSION['word'] = $word;
+    session_write_close();
+    return $before;
 }
 
 function scan($r, $pattern)

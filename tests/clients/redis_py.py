@@ -67,6 +67,7 @@ def passed_through(r):
     check("sorted_set", [1, 1.5], lambda: [r.zadd("z", {"m": 1.5}), r.zscore("z", "m")])
     check("list", [2, [b"b", b"a"]], lambda: [r.lpush("l", "a", "b"), r.lrange("l", 0, -1)])
     check("script", [b"x1", b"x2", True, ("NoScriptError", "No")], lambda: scripts(r))
+    check("lock", [True, False, True, None], lambda: lock(r))
     check("scan_finds_all_keys", KEYS, lambda: sorted(scan(r, match="k:*", count=10)))
 
 
@@ -75,6 +76,13 @@ def scripts(r):
     sha = r.script_load(text)
     return [r.eval(text, 1, "x", "1"), r.evalsha(sha, 1, "x", "2"), len(sha) == 40,
             error_of(lambda: r.evalsha("0" * 40, 0))]
+
+
+def lock(r):
+    """redis-py's own locks: SET NX PX, and scripts to give back only what is one's own."""
+    mine, other = r.lock("lock:a", timeout=30), r.lock("lock:a", timeout=30)
+    results = [mine.acquire(), other.acquire(blocking=False), mine.extend(30)]
+    return results + [mine.release()]
 
 
 KEYS = sorted(b"k:%d" % i for i in range(100))
