@@ -99,7 +99,7 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(TIMED) --alone $(UNIT) $(SUITES) $(filter-out $(TIMED),$(CHAOS))
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(filter-out $(TIMED),$(CHAOS))
 
 chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@tests/setup check
@@ -110,6 +110,11 @@ bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full ta
 	@tests/setup bench
 	@$(REMAKE) all $(BUILD)/tests/bench/bench $(BUILD)/tests/bench/floor
 	@BUILD=$(BUILD) $(BUILD)/tests/bench/bench
+
+clients:  ## build, then run real Redis clients against the daemon (under a minute)
+	@tests/setup clients
+	@$(REMAKE) all
+	@BUILD=$(BUILD) tests/clients/run
 
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
@@ -127,4 +132,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean demo help sizes tests-built
+.PHONY: all bench chaos check check-unit clean clients demo help sizes tests-built
