@@ -158,8 +158,8 @@ static int start(struct daemon *d)
 		log_error("cannot_start", "reason=%s", log_quote(strerror(errno)));
 		return -1;
 	}
-	d->server = server_new(d->base, d->conf, d->catalog, &error);
-	if (!d->server) {
+	d->server = server_new(d->base, d->conf, d->catalog);
+	if (server_listen(d->server, &error) < 0) {
 		log_error("cannot_start", "reason=%s", log_quote(error));
 		free(error);
 		return -1;
