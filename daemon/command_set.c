@@ -50,7 +50,7 @@ static bool read_time(struct call *call, size_t i, struct time_arg kind, int64_t
 	}
 	n *= kind.unit_ms;
 	*ends_at_ms = kind.is_absolute ? n : 0;
-	*ttl_ms = kind.is_absolute ? n - clock_wall_ms() : n;
+	*ttl_ms = kind.is_absolute && n > 0 ? n - clock_wall_ms() : n; /* before 1970 is past as it is */
 	if (*ttl_ms > TTL_MAX_MS) /* no clock of ours goes that far */
 		*ttl_ms = TTL_MAX_MS;
 	return true;
