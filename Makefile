@@ -71,6 +71,15 @@ STORM = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/chaos/test_% tests/chaos/
 $(BUILD)/tests/chaos/test_%: $(BUILD)/tests/chaos/test_%.o $(STORM) $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
+# A fuzz target is tests/fuzz/fuzz_<name>.c: linked with libFuzzer where SAN says so, else with
+# a main that runs the inputs kept for it.
+FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY = $(if $(findstring fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o)
+FUZZ_SAN = fuzzer,address,undefined
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(REPLAY) $(OBJS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 # The benchmark, and the echo server that it measures as the floor.
 BENCHMARK = bench contest growth hist hits load memory report server stalls strace wire
 
@@ -85,7 +94,7 @@ $(BUILD)/tests/chaos/wallclock.so: tests/chaos/wallclock.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(WARN) -O2 -fPIC -shared -D_GNU_SOURCE -o $@ $<
 
-tests-built: all $(UNIT) $(SUITES) $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
+tests-built: all $(UNIT) $(SUITES) $(CHAOS) $(FUZZ) $(BUILD)/tests/chaos/wallclock.so
 
 # make again, on all processors unless the caller chose a number.
 REMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -99,12 +108,19 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(filter-out $(TIMED),$(CHAOS))
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
 
 chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@tests/setup check
 	@$(REMAKE) all $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
 	@BUILD=$(BUILD) CHAOS=full VERBOSE=1 tests/run $(TIMED) --alone $(filter-out $(TIMED),$(CHAOS))
+
+fuzz-built: $(FUZZ)
+
+fuzz:  ## look for inputs that break something, FUZZ_SECONDS (60) for each target
+	@tests/setup check
+	@$(REMAKE) CC=clang SAN=$(FUZZ_SAN) fuzz-built
+	@tests/fuzz/run $(FUZZ:$(BUILD)/%=build/san-$(subst $(comma),-,$(FUZZ_SAN))/%)
 
 bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full takes long, BENCH=quick is for development
 	@tests/setup bench
@@ -132,4 +148,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean clients demo help sizes tests-built
+.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-built help sizes tests-built
