@@ -151,10 +151,10 @@ static void note_sent(struct peer *p, const char *data, size_t len)
 		if (used < p->sent.len && !request_pending(&p->parser))
 			p->is_line = p->sent.data[used] != '*';
 		enum request_status status = request_parse(&p->parser, p->sent.data + used, p->sent.len - used);
-		size_t consumed = p->parser.consumed;
+		size_t consumed = p->parser.consumed, length = status == REQUEST_READY ? consumed : p->sent.len - used;
+		/* Of a long line it depends on the pieces that the daemon reads whether it is refused. */
+		p->counts &= !p->is_line || length <= REQUEST_LINE_MAX;
 		if (status == REQUEST_READY) {
-			/* Of a long line it depends on the pieces that the daemon reads whether it is refused. */
-			p->counts &= !p->is_line || consumed <= REQUEST_LINE_MAX;
 			note_parsed(p);
 			release_owners(p);
 			request_next(&p->parser);
