@@ -74,7 +74,6 @@ struct peer {
 	int resp;
 	struct request_parser parser;   /* of what it sends, as the daemon should see it */
 	struct buf sent;                /* not parsed yet */
-	bool is_line;                   /* what begins there, no array */
 	struct request *requests;
 	size_t n_requests, cap_requests, n_replies;
 	struct buf got;                 /* the reply that comes in */
@@ -148,12 +147,11 @@ static void note_sent(struct peer *p, const char *data, size_t len)
 	size_t used = 0;
 	buf_add(&p->sent, data, len);
 	while (!p->has_quit) {
-		if (used < p->sent.len && !request_pending(&p->parser))
-			p->is_line = p->sent.data[used] != '*';
 		enum request_status status = request_parse(&p->parser, p->sent.data + used, p->sent.len - used);
 		size_t consumed = p->parser.consumed, length = status == REQUEST_READY ? consumed : p->sent.len - used;
-		/* Of a long line it depends on the pieces that the daemon reads whether it is refused. */
-		p->counts &= !p->is_line || length <= REQUEST_LINE_MAX;
+		/* Of a long line it depends on the pieces that the daemon reads whether it is refused. (Large
+		 * arguments are consumed as they come.) */
+		p->counts &= status == REQUEST_LARGE_ARG || length <= REQUEST_LINE_MAX;
 		if (status == REQUEST_READY) {
 			note_parsed(p);
 			release_owners(p);
