@@ -122,15 +122,31 @@ static void free_object(void *object)
 	free(r);
 }
 
-static void use_values(redisAsyncContext *ac)
+static void use_values(redisReader *reader)
 {
 	if (!hiredis_functions.createString) {
-		hiredis_functions = *ac->c.reader->fn;
+		hiredis_functions = *reader->fn;
 		reply_functions = hiredis_functions;
 		reply_functions.createString = create_string;
 		reply_functions.freeObject = free_object;
 	}
-	ac->c.reader->fn = &reply_functions;
+	reader->fn = &reply_functions;
+}
+
+void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg)
+{
+	redisReader *reader = redisReaderCreate();
+	void *reply = NULL;
+	if (reader) {
+		use_values(reader);
+		if (redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
+			reply = NULL;
+	}
+	done(arg, reply, reply ? "" : "a reply that is not understood");
+	if (reply)
+		free_object(reply);
+	if (reader)
+		redisReaderFree(reader);
 }
 
 struct value *redis_link_value(const struct redisReply *reply)
@@ -606,7 +622,7 @@ static void attach(struct redis_link *l, redisAsyncContext *ac)
 	l->state = LINK_CONNECTING;
 	l->progress_ms = clock_ms();
 	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
-	use_values(ac);
+	use_values(ac->c.reader);
 	cleanup(l);
 	l->readable = event_new(l->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->writable = event_new(l->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, l);
