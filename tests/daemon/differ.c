@@ -11,10 +11,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -70,12 +73,49 @@ struct differ {
 
 /* ---- connections ---- */
 
-static void side_connect(struct side *side, const char *path)
+/* A socket, connected or not. */
+static int try_connect(const char *path, bool *is_connected)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval limit = {READ_LIMIT_S, 0};
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	side->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_msg(connect(side->fd, (struct sockaddr *)&address, sizeof(address)) == 0, "%s: %s", path, strerror(errno));
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	*is_connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	return fd;
+}
+
+int differ_connect(const char *path)
+{
+	bool is_connected;
+	int fd = try_connect(path, &is_connected);
+	ck_assert_msg(is_connected, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static bool is_listening(const char *path)
+{
+	bool is_connected;
+	close(try_connect(path, &is_connected));
+	return is_connected;
+}
+
+const char *differ_reference_start(struct harness *h, const char *options)
+{
+	const char *path = harness_path(h, "reference.sock"), *log = harness_path(h, "reference.log");
+	pid_t parent = getpid(), pid = fork();
+	ck_assert(pid >= 0);
+	if (pid == 0) {
+		char *command = xasprintf("exec redis-server --port 0 --unixsocket '%s' --logfile '%s' --save '' --appendonly no %s",
+			path, log, options);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == parent)
+			execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	wait_until(is_listening(path), 20000);
+	return path;
 }
 
 static void side_reset(struct side *side)
@@ -165,7 +205,7 @@ static void start_over(struct differ *d)
 {
 	for (size_t i = 0; i < 2; i++) {
 		close(d->sides[i].fd);
-		side_connect(&d->sides[i], d->options->sockets[i]);
+		d->sides[i].fd = differ_connect(d->options->sockets[i]);
 	}
 	struct sample *clear = generator_clear(d->g);
 	exchange(d, &clear->wire, 1);
@@ -440,7 +480,7 @@ struct differ *differ_new(struct generator *g, const struct differ_options *opti
 	d->options = options;
 	d->g = g;
 	for (size_t i = 0; i < 2; i++)
-		side_connect(&d->sides[i], options->sockets[i]);
+		d->sides[i].fd = differ_connect(options->sockets[i]);
 	return d;
 }
 
@@ -456,12 +496,6 @@ static void free_findings(struct finding *f)
 
 void differ_free(struct differ *d)
 {
-	for (size_t i = 0; getenv("TRACE") && i < d->n_history; i++) {
-		struct buf b = BUF_INIT;
-		show_sample(&b, d->history[i].sample);
-		printf("%s\t%.*s => %s\n", d->options->setup, (int)b.len, b.data, d->history[i].answer);
-		buf_free(&b);
-	}
 	for (size_t i = 0; i < 2; i++) {
 		close(d->sides[i].fd);
 		buf_free(&d->sides[i].in);

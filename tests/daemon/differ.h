@@ -10,6 +10,7 @@
 
 struct differ;
 struct generator;
+struct harness;
 
 struct differ_options {
 	const char *setup;              /* for the report */
@@ -27,5 +28,12 @@ void differ_run(struct differ *d, size_t n);
 
 /* What differed, for a person; NULL: nothing. Free it. */
 char *differ_report(const struct differ *d);
+
+/* Starts a Redis beside the harness's, with further words of its command line, and waits until it listens.
+ * It dies with the test. Returns the path of its socket, which lives as long as h. */
+const char *differ_reference_start(struct harness *h, const char *options);
+
+/* A connection to the socket at path, on which reads and writes have a limit of time. */
+int differ_connect(const char *path);
 
 #endif

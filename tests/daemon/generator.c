@@ -333,9 +333,11 @@ static void drop_last(struct generator *g, struct sample *s)
 		buf_free(&s->argv[--s->argc]);
 }
 
+/* Behind keys it is one more key, of no declared type: that needs Redis. */
 static void add_junk(struct generator *g, struct sample *s)
 {
-	add_word(s, any_of(g, &grammar_junk));
+	if (g->setup != 'd' || !generator_is_key(g, &s->argv[s->argc - 1]))
+		add_word(s, any_of(g, &grammar_junk));
 }
 
 /* One argument comes twice. */

@@ -246,7 +246,7 @@ LIST(grammar_getex_options, "EX %n", "EX %n", "PX %m", "PX %m", "EXAT %t", "PXAT
 
 LIST(grammar_expire_conditions, "NX", "XX", "GT", "LT", "NX", "XX", "GT", "LT", "FOO");
 
-LIST(grammar_junk, "", "junk", "NX", "GET", "\xff\r\n", "-1", "EX", "two words", "*", "$-1");
+LIST(grammar_junk, "junk", "NX", "GET", "\xff\r\n", "-1", "EX", "two words", "*", "$-1");
 
 /* A script is one word, its blanks written as underscores, and those as tildes. */
 LIST(grammar_scripts,
