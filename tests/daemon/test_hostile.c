@@ -367,7 +367,7 @@ static void expect_flood_answered(struct world *w, size_t n, const char *request
 	ck_assert_ptr_nonnull(whole);
 	size_t grown = harness_peak(w->h) > before ? harness_peak(w->h) - before : 0;
 	ck_assert_msg(SANITIZED || grown < 16 * MIB, "grown by %zu bytes", grown);
-	ck_assert_msg(SANITIZED || worst < 500, "another client waited for %lld ms", (long long)worst);
+	ck_assert_msg(SANITIZED || worst < 1000, "another client waited for %lld ms", (long long)worst);
 	buf_free(&f.requests);
 	close(f.fd);
 }
@@ -491,8 +491,9 @@ START_TEST(what_is_announced_but_not_sent_costs_no_memory)
 	for (size_t i = 0; i < LENGTH(fds); i++) {
 		fds[i] = differ_connect(w.tested);
 		raw_send(fds[i], announced[i % LENGTH(announced)]);
-		raw_sent(fds[i]);
 	}
+	for (size_t i = 0; i < LENGTH(fds); i++)
+		raw_sent(fds[i]);
 	expect_served(other);
 	size_t grown = harness_resident(w.h) - before;
 	ck_assert_msg(SANITIZED || grown < 16 * MIB, "grown by %zu bytes", grown);
