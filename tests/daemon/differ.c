@@ -64,7 +64,7 @@ struct differ {
 	struct event *history;
 	size_t n_history;
 	bool in_multi;
-	enum frame_rule queue[QUEUE_MAX];       /* rules of what is queued */
+	size_t queue[QUEUE_MAX];                /* places in the history of what is queued */
 	size_t n_queue;
 	int64_t longest_ms;                     /* that a batch took: so far can two servers' clocks be apart */
 	struct finding *findings;
@@ -311,7 +311,7 @@ static char *show_difference(const struct differ *d, size_t at, struct frame a, 
 {
 	struct buf text = BUF_INIT;
 	const struct sample *s = d->history[at].sample;
-	buf_addf(&text, "    command %zu%s, as %s: ", at, d->in_multi ? ", in MULTI" : "",
+	buf_addf(&text, "    command %zu%s, as %s: ", at, d->in_multi ? ", of a transaction" : "",
 		memchr(s->wire.data, '$', s->wire.len) ? "an array" : "a line");
 	show_sample(&text, s);
 	buf_add_str(&text, "\n    Redis:  ");
@@ -380,27 +380,45 @@ static enum frame_rule rule_of(const struct sample *s)
 	return FRAME_EXACT;
 }
 
-/* The elements of EXEC's reply are compared each by the rule of its command. */
-static bool same_exec(const struct differ *d, struct frame a, struct frame b, int64_t slack_ms)
+static bool is_exec(const struct differ *d, const struct sample *s)
+{
+	return d->in_multi && s->argc == 1 && sample_is(s, "exec");
+}
+
+static int64_t slack(const struct differ *d)
+{
+	return SLACK_MS + 2 * d->longest_ms;
+}
+
+/* The elements of EXEC's reply are compared each by the rule of its command. Where there is one for each and
+ * one differs, a, b and *at become that one. */
+static bool same_exec(const struct differ *d, size_t *at, struct frame *a, struct frame *b)
 {
 	size_t n, m, i = 0;
-	struct frame *x = frame_elements(a, &n), *y = frame_elements(b, &m);
-	bool same = x && y && n == m && n == d->n_queue && *a.data == *b.data;
-	for (; same && i < n; i++)
-		same = frame_same(i < QUEUE_MAX ? d->queue[i] : FRAME_EXACT, x[i], y[i], slack_ms);
+	struct frame *x = frame_elements(*a, &n), *y = frame_elements(*b, &m);
+	bool is_full = x && y && n == m && n == d->n_queue && n <= QUEUE_MAX && *a->data == *b->data;
+	while (is_full && i < n && frame_same(rule_of(d->history[d->queue[i]].sample), x[i], y[i], slack(d)))
+		i++;
+	bool same = is_full ? i == n : frame_same(FRAME_EXACT, *a, *b, 0);
+	if (is_full && !same) {
+		*at = d->queue[i];
+		*a = x[i];
+		*b = y[i];
+	}
 	free(x);
 	free(y);
 	return same;
 }
 
-static bool same_replies(const struct differ *d, const struct sample *s, struct frame a, struct frame b)
+/* Replies to history[*at]; all three become an element's if only that differs. */
+static bool same_replies(const struct differ *d, size_t *at, struct frame *a, struct frame *b)
 {
-	int64_t slack_ms = SLACK_MS + 2 * d->longest_ms;
-	if (a.len == 0 || b.len == 0)
+	const struct sample *s = d->history[*at].sample;
+	if (a->len == 0 || b->len == 0)
 		return false;
-	if (d->in_multi && sample_is(s, "exec") && s->argc == 1)
-		return same_exec(d, a, b, slack_ms) || frame_same(FRAME_EXACT, a, b, 0);
-	return frame_same(rule_of(s), a, b, slack_ms);
+	if (is_exec(d, s))
+		return same_exec(d, at, a, b);
+	return frame_same(rule_of(s), *a, *b, slack(d));
 }
 
 static bool starts_with(struct frame f, const char *text)
@@ -410,14 +428,15 @@ static bool starts_with(struct frame f, const char *text)
 }
 
 /* Follows the transaction by what the reference answers. */
-static void follow(struct differ *d, const struct sample *s, struct frame reply)
+static void follow(struct differ *d, size_t at, struct frame reply)
 {
+	const struct sample *s = d->history[at].sample;
 	if (sample_is(s, "multi") && starts_with(reply, "+OK")) {
 		d->in_multi = true;
 		d->n_queue = 0;
 	} else if (d->in_multi && starts_with(reply, "+QUEUED")) {
 		if (d->n_queue < QUEUE_MAX)
-			d->queue[d->n_queue] = rule_of(s);
+			d->queue[d->n_queue] = at;
 		d->n_queue++;
 	} else if (s->argc == 1 && (sample_is(s, "exec") || sample_is(s, "discard") || sample_is(s, "reset"))) {
 		d->in_multi = false;
@@ -443,14 +462,14 @@ static void compare(struct differ *d, size_t first, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct frame a = d->sides[0].replies[i], b = d->sides[1].replies[i];
-		struct event *e = &d->history[first + i];
-		e->answer = shown_answer(a);
-		if (!same_replies(d, e->sample, a, b)) {
-			found(d, first + i, a, b);
+		size_t at = first + i;
+		d->history[at].answer = shown_answer(a);
+		if (!same_replies(d, &at, &a, &b)) {
+			found(d, at, a, b);
 			start_over(d);
 			return;
 		}
-		follow(d, e->sample, a);
+		follow(d, first + i, a);
 	}
 }
 

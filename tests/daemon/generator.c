@@ -340,10 +340,10 @@ static void add_junk(struct generator *g, struct sample *s)
 		add_word(s, any_of(g, &grammar_junk));
 }
 
-/* One argument comes twice. */
+/* One argument comes twice. That must not make a word a key, which generator_clear would not know. */
 static void double_one(struct generator *g, struct sample *s)
 {
-	if (s->argc == 1 || s->argc == SAMPLE_ARGS_MAX)
+	if (s->argc == 1 || s->argc == SAMPLE_ARGS_MAX || sample_is(s, "bitop") || sample_is(s, "eval"))
 		return;
 	size_t at = 1 + generator_below(g, (uint32_t)s->argc - 1);
 	memmove(&s->argv[at + 1], &s->argv[at], (s->argc - at) * sizeof(s->argv[0]));

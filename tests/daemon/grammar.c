@@ -239,10 +239,10 @@ LIST(grammar_ttls, "0", "-1", "-100000", "9223372036854775807", "922337203685477
 	"-0", "1000.5", "1e6", "0x1000", "ten");
 
 LIST(grammar_set_options, "EX %n", "EX %n", "PX %m", "PX %m", "EXAT %t", "PXAT %u", "KEEPTTL", "KEEPTTL", "NX", "XX", "GET",
-	"EX", "PX", "EXAT", "PXAT", "PERSIST", "%w");
+	"EX", "PX", "EXAT", "PXAT", "PERSIST", "FOO", "-5");
 
 LIST(grammar_getex_options, "EX %n", "EX %n", "PX %m", "PX %m", "EXAT %t", "PXAT %u", "PERSIST", "PERSIST", "EX", "PX", "EXAT",
-	"PXAT", "KEEPTTL", "NX", "%w");
+	"PXAT", "KEEPTTL", "NX", "FOO", "-5");
 
 LIST(grammar_expire_conditions, "NX", "XX", "GT", "LT", "NX", "XX", "GT", "LT", "FOO");
 
