@@ -162,19 +162,19 @@ END_TEST
 
 /* ---- a conversation, cut and broken ---- */
 
-/* It leaves no key behind. */
+/* It leaves no key behind, and names none of those in memory alone: they would not do for a command misspelt. */
 static const char conversation[] =
 	"PING\r\n"
-	"*3\r\n$3\r\nSET\r\n$3\r\nm:a\r\n$7\r\nhe\r\nl*o\r\n"
-	"GET m:a\n"
-	"  set\tm:b \"two words\\x41\"  \r\n"
-	"*3\r\n$4\r\nMGET\r\n$3\r\nm:a\r\n$3\r\nm:b\r\n"
+	"*3\r\n$3\r\nSET\r\n$3\r\nb:c\r\n$7\r\nhe\r\nl*o\r\n"
+	"GET b:c\n"
+	"  set\tb:d \"two words\\x41\"  \r\n"
+	"*3\r\n$4\r\nMGET\r\n$3\r\nb:c\r\n$3\r\nb:d\r\n"
 	"\r\n*0\r\n*-1\r\n"
-	"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$3\r\nb:a\r\n$1\r\n5\r\n*2\r\n$4\r\nINCR\r\n$3\r\nb:a\r\nGET m:b\r\n*1\r\n$4\r\nEXEC\r\n"
+	"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$3\r\nb:a\r\n$1\r\n5\r\n*2\r\n$4\r\nINCR\r\n$3\r\nb:a\r\nGET b:d\r\n*1\r\n$4\r\nEXEC\r\n"
 	"EXEC\r\nNOSUCH a 'b c'\r\nget\r\n"
 	"*4\r\n$5\r\nLPUSH\r\n$3\r\nu:l\r\n$1\r\nx\r\n$0\r\n\r\n*4\r\n$6\r\nLRANGE\r\n$3\r\nu:l\r\n$1\r\n0\r\n$2\r\n-1\r\n"
-	"STRLEN u:l\r\nEXISTS m:a m:b b:a u:l\r\n"
-	"*5\r\n$3\r\nDEL\r\n$3\r\nm:a\r\n$3\r\nm:b\r\n$3\r\nb:a\r\n$3\r\nu:l\r\n"
+	"STRLEN u:l\r\nEXISTS b:c b:d b:a u:l\r\n"
+	"*5\r\n$3\r\nDEL\r\n$3\r\nb:c\r\n$3\r\nb:d\r\n$3\r\nb:a\r\n$3\r\nu:l\r\n"
 	"PING 'the end'\r\n";
 #define CONVERSATION_LEN (sizeof(conversation) - 1)
 
