@@ -292,8 +292,8 @@ END_TEST
 static const struct {
 	const char *reason, *request, *redis, *daemon;
 } intended[] = {
-	{"no key is empty", "GET \"\"", "$-1", "-ERR invalid key"},
-	{"no key has a NUL", "SET \"b:\\x00\" v", "+OK", "-ERR invalid key"},
+	{"no declared key has a NUL", "SET \"b:\\x00\" v", "+OK", "-ERR invalid key"},
+	{"nor is any empty among declared ones", "DEL \"\" b:a", ":0", "-ERR invalid key"},
 	{"the daemon's own keys are hidden", "GET catcached:lease:{b:a}", "$-1", "-ERR invalid key"},
 	{"there is one database", "SELECT 1", "+OK", "-ERR DB index is out of range"},
 	{"its connections to Redis are shared, so nothing may be watched", "WATCH b:a", "+OK", "-ERR"},
