@@ -69,6 +69,7 @@ struct differ {
 	int64_t longest_ms;                     /* that a batch took: so far can two servers' clocks be apart */
 	struct finding *findings;
 	unsigned n_differences;
+	bool is_over;                           /* a server is gone */
 };
 
 /* ---- connections ---- */
@@ -204,9 +205,13 @@ static void exchange(struct differ *d, const struct buf *wire, size_t n)
 static void start_over(struct differ *d)
 {
 	for (size_t i = 0; i < 2; i++) {
+		bool is_connected;
 		close(d->sides[i].fd);
-		d->sides[i].fd = differ_connect(d->options->sockets[i]);
+		d->sides[i].fd = try_connect(d->options->sockets[i], &is_connected);
+		d->is_over |= !is_connected;
 	}
+	if (d->is_over)
+		return;
 	struct sample *clear = generator_clear(d->g);
 	exchange(d, &clear->wire, 1);
 	sample_free(clear);
@@ -349,8 +354,8 @@ char *differ_report(const struct differ *d)
 		return NULL;
 	for (const struct finding *f = d->findings; f; f = f->next)
 		n++;
-	buf_addf(&b, "setup %s, seed %llu: %u differences of %u looks in %zu commands\n", d->options->setup,
-		(unsigned long long)d->options->seed, d->n_differences, n, d->n_history);
+	buf_addf(&b, "setup %s, seed %llu: %u differences of %u looks in %zu commands%s\n", d->options->setup,
+		(unsigned long long)d->options->seed, d->n_differences, n, d->n_history, d->is_over ? ", then a server was gone" : "");
 	for (const struct finding *f = d->findings; f && shown < FINDINGS_SHOWN; f = f->next, shown++)
 		buf_addf(&b, "  %u x %s\n%s", f->count, f->look, f->example);
 	buf_add_char(&b, '\0');
@@ -475,7 +480,7 @@ static void compare(struct differ *d, size_t first, size_t n)
 
 void differ_run(struct differ *d, size_t n)
 {
-	for (size_t done = 0; done < n && d->n_differences < DIFFERENCES_MAX;) {
+	for (size_t done = 0; done < n && d->n_differences < DIFFERENCES_MAX && !d->is_over;) {
 		struct buf wire = BUF_INIT;
 		size_t first = d->n_history, size = 1 + generator_below(d->g, d->options->max_batch);
 		for (size_t i = 0; i < size && done + i < n && wire.len < BATCH_BYTES; i++) {
