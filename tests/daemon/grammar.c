@@ -123,10 +123,10 @@ const struct pattern grammar[] = {
 	{PASSED, 2, "LMOVE %l %l LEFT RIGHT"},
 	{PASSED, 1, "RPOPLPUSH %l %l"},
 	{PASSED, 1, "LMPOP 2 %l %l LEFT COUNT 2"},
-	{PASSED, 3, "SORT %l"},
+	{PASSED, 3, "SORT %l ALPHA"},
 	{PASSED, 3, "SORT %l ALPHA DESC"},
 	{PASSED, 1, "SORT %l ALPHA LIMIT 0 2 STORE %l"},
-	{PASSED, 1, "SORT %l BY u:s* GET # GET u:s*"},
+	{PASSED, 1, "SORT %l BY u:s* ALPHA GET # GET u:s*"},
 	{PASSED, 1, "SORT_RO %e ALPHA"},
 
 	/* sets */
