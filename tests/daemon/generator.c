@@ -149,9 +149,9 @@ static void add_value(struct generator *g, struct sample *s, char letter)
 {
 	uint32_t chance = generator_below(g, 400);
 	(void)letter;
-	if (chance == 0)
-		add_repeated(g, s, 60000 + generator_below(g, 20000));  /* some are read out of line */
-	else if (chance < 8)
+	if (chance < 4) /* here the daemon takes other ways: from 16 KiB on in replies of Redis, from 64 KiB on in requests */
+		add_repeated(g, s, 10000 + generator_below(g, 70000));
+	else if (chance < 12)
 		add_repeated(g, s, generator_below(g, 4000));
 	else if (chance < 60)
 		add_bytes(g, s, generator_below(g, 100));

@@ -199,7 +199,7 @@ static void expect_same_talk(const int fds[2], const struct buf *lines)
 		buf_add_char(&replies[i], '\0');
 	}
 	ck_assert_msg(replies[0].len == replies[1].len && memcmp(replies[0].data, replies[1].data, replies[0].len) == 0,
-		"to %.*sRedis said   %s\nthe daemon said %s", (int)lines->len, lines->data, replies[0].data, replies[1].data);
+		"to %.*sRedis said   %.600s\nthe daemon said %.600s", (int)lines->len, lines->data, replies[0].data, replies[1].data);
 	buf_free(&replies[0]);
 	buf_free(&replies[1]);
 }
@@ -286,6 +286,46 @@ START_TEST(declared_keys_in_memory_alone_end_as_in_redis)
 }
 END_TEST
 
+/* ---- large values ---- */
+
+/* Replies of all sizes at which the daemon's ways part, alone and in a transaction; the value is Redis's own. */
+static void expect_same_large(char letter)
+{
+	static const unsigned sizes[] = {16383, 16384, 65535, 65536, 300000, 1000000};
+	static const char *const reads[] = {"GET K", "MGET K K", "GETEX K PERSIST", "GETEX K EX 1000", "SET K x GET", "GETSET K x", "GETDEL K",
+		"GETRANGE K 0 -1", "ECHO x"};
+	const struct setup *s = &setups[letter - 'a'];
+	struct world w = start(s);
+	const int fds[2] = {differ_connect(w.reference), differ_connect(w.tested)};
+	char key[32];
+	snprintf(key, sizeof(key), "%slarge", s->prefixes[0]);
+	for (size_t i = 0; i < LENGTH(sizes) * LENGTH(reads) * 2; i++) {
+		struct buf lines = BUF_INIT;
+		const char *read = reads[i / 2 % LENGTH(reads)];
+		buf_addf(&lines, "SETRANGE %s %u x\n", key, sizes[i / 2 / LENGTH(reads)] - 1);
+		add_lines(&lines, i % 2 ? "MULTI\nSTRLEN K" : "STRLEN K", key);
+		add_lines(&lines, read, key);
+		add_lines(&lines, i % 2 ? "EXEC\nDEL K" : "DEL K", key);
+		expect_same_talk(fds, &lines);
+		buf_free(&lines);
+	}
+	close(fds[0]);
+	close(fds[1]);
+	harness_free(w.h);
+}
+
+START_TEST(large_values_in_memory_and_redis_are_as_in_redis)
+{
+	expect_same_large('b');
+}
+END_TEST
+
+START_TEST(large_values_in_redis_alone_are_as_in_redis)
+{
+	expect_same_large('c');
+}
+END_TEST
+
 /* ---- what is meant to differ ---- */
 
 /* Requests, a line each, and how the replies begin. The generator makes none of these. */
@@ -338,6 +378,8 @@ int main(void)
 		declared_keys_in_memory_and_redis_end_as_in_redis,
 		declared_keys_in_redis_alone_end_as_in_redis,
 		declared_keys_in_memory_alone_end_as_in_redis,
+		large_values_in_memory_and_redis_are_as_in_redis,
+		large_values_in_redis_alone_are_as_in_redis,
 		what_differs_is_meant_to,
 	};
 	return harness_main("differential", tests, sizeof(tests) / sizeof(tests[0]));
