@@ -521,7 +521,7 @@ static void send_until_paused(const int *fds, size_t n, const char *text, size_t
 
 static void expect_bounded_without_reader(const char *key)
 {
-	enum { N = 50 };
+	enum { N = SANITIZED ? 5 : 50 };
 	struct world w = start();
 	int fds[N];
 	redisContext *other = harness_connect(w.h);
@@ -556,6 +556,37 @@ END_TEST
 START_TEST(clients_that_never_read_what_redis_holds_cost_little_memory)
 {
 	expect_bounded_without_reader("u:big");
+}
+END_TEST
+
+/* What waits for Redis fails all at once when its time is up. */
+START_TEST(a_flood_that_redis_does_not_answer_holds_up_nobody)
+{
+	enum { N = SANITIZED ? 5 : 50 };
+	struct world w = start();
+	int fds[N];
+	redisContext *other = harness_connect(w.h);
+	struct buf requests = BUF_INIT;
+	for (int i = 0; i < 10000; i++)
+		buf_add_str(&requests, "GET u:none\r\nPING\r\n");
+	for (int i = 0; i < N; i++)
+		fds[i] = differ_connect(w.tested);
+	harness_redis_pause(w.h);
+	for (int i = 0; i < N; i++)
+		(void)send(fds[i], requests.data, requests.len, MSG_DONTWAIT | MSG_NOSIGNAL);   /* as much as is taken */
+	int64_t worst = 0;
+	for (int64_t began = now_ms(), now = began; now < began + 1000; nap()) {
+		expect_served(other);
+		worst = now_ms() - now > worst ? now_ms() - now : worst;
+		now = now_ms();
+	}
+	ck_assert_msg(SANITIZED || worst < 250, "another client waited for %lld ms", (long long)worst);
+	harness_redis_resume(w.h);
+	for (int i = 0; i < N; i++)
+		close(fds[i]);
+	expect_served(other);
+	buf_free(&requests);
+	harness_free(w.h);
 }
 END_TEST
 
@@ -697,6 +728,7 @@ int main(void)
 		a_million_arguments_are_one_bad_request,
 		clients_that_never_read_cost_little_memory,
 		clients_that_never_read_what_redis_holds_cost_little_memory,
+		a_flood_that_redis_does_not_answer_holds_up_nobody,
 		what_is_announced_but_not_sent_costs_no_memory,
 		a_transaction_without_end_is_bounded,
 		ten_thousand_idle_clients_cost_under_100_megabytes,
