@@ -35,6 +35,7 @@
 #define BACKOFF_MAX_MS 2000
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
 #define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
+#define IN_A_VALUE 1
 #define REASON_MAX 160
 #define RELAY_READ 65536
 
@@ -90,9 +91,10 @@ static struct value *value_behind(const redisReply *r)
 	return (struct value *)((char *)r->str - offsetof(struct value, data));
 }
 
-static bool is_large(const redisReply *r)
+/* Marked in a field that strings do not use. */
+static bool is_value(const redisReply *r)
 {
-	return r->type == REDIS_REPLY_STRING && (size_t)r->len >= LARGE_REPLY;
+	return r->type == REDIS_REPLY_STRING && r->integer == IN_A_VALUE;
 }
 
 static void *create_string(const redisReadTask *task, char *str, size_t len)
@@ -106,6 +108,7 @@ static void *create_string(const redisReadTask *task, char *str, size_t len)
 		return NULL;
 	}
 	r->type = REDIS_REPLY_STRING;
+	r->integer = IN_A_VALUE;
 	r->str = v->data;
 	r->len = len;
 	return r;
@@ -114,7 +117,7 @@ static void *create_string(const redisReadTask *task, char *str, size_t len)
 static void free_object(void *object)
 {
 	redisReply *r = object;
-	if (!r || !is_large(r)) {
+	if (!r || !is_value(r)) {
 		hiredis_functions.freeObject(r);
 		return;
 	}
@@ -151,7 +154,7 @@ void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, vo
 
 struct value *redis_link_value(const struct redisReply *reply)
 {
-	return is_large(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
+	return is_value(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
 }
 
 /* ---- hiredis on libevent: two persistent events ---- */

@@ -209,12 +209,20 @@ static void remove_own(const struct listener *l)
 		unlink(path);
 }
 
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	clock_update();
+	client_drive_ready(arg);
+}
+
 struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog)
 {
 	struct server *s = xcalloc(1, sizeof(*s));
 	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .spare = OUT_INIT,
 		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
 		.stats.started_ms = clock_ms()};
+	s->drive = evtimer_new(base, on_ready, s);
 	return s;
 }
 
@@ -253,6 +261,7 @@ void server_free(struct server *s)
 	listener_free(s->listener);
 	while (s->clients)
 		client_free(s->clients);
+	event_free(s->drive);
 	buf_free(&s->scratch);
 	out_fini(&s->spare);
 	free(s);

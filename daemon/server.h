@@ -11,6 +11,7 @@
 struct catalog;
 struct client;
 struct conf;
+struct event;
 struct event_base;
 
 struct server_stats {
@@ -29,6 +30,8 @@ struct server {
 	struct request_limits limits;
 	struct client *clients;         /* linked through client_next */
 	size_t n_clients;
+	struct client *ready;           /* whose replies have come; driven by drive */
+	struct event *drive;
 	struct buf scratch;             /* where a client without unfinished input reads to */
 	struct out spare;               /* output buffers of the last client that was done with them */
 	struct server_stats stats;
