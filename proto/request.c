@@ -403,6 +403,7 @@ static int take_short_number(const char **at, const char *end, char type)
 static bool take_whole(struct request_parser *p, const char *data, size_t len)
 {
 	const char *at = data, *end = data + len;
+	size_t total = 0;
 	int n = take_short_number(&at, end, '*');
 	if (n < 1 || n > WHOLE_ARGS || p->cap_args < WHOLE_ARGS)
 		return false;
@@ -412,7 +413,10 @@ static bool take_whole(struct request_parser *p, const char *data, size_t len)
 			return false;
 		p->argv[i] = (struct request_arg){.data = at, .len = (size_t)size};
 		at += size + CRLF_LEN;
+		total += (size_t)size;
 	}
+	if (total > p->limits->max_total)
+		return false;
 	p->argc = (size_t)n;
 	p->at = (size_t)(at - data);
 	p->state = READY;
@@ -454,7 +458,7 @@ enum request_status request_parse(struct request_parser *p, const char *data, si
 {
 	assert(p->state != SUPPLY && p->state != READY && len >= p->scan);
 	p->consumed = 0;
-	if (p->state == START && take_whole(p, data, len))
+	if (p->state == START && len > 0 && take_whole(p, data, len))
 		return let_go(p, REQUEST_READY);
 	while (p->at < len && step(p, data, len))
 		;

@@ -403,6 +403,8 @@ START_TEST(arguments_over_the_total_are_refused_before_they_arrive)
 	expect_limited("ECHO 12345678 12345678 1\n", "!too big request");
 	/* of each request on its own */
 	expect_limited("ECHO 12345678\nECHO 12345678\n*1\r\n$4\r\nPING\r\n", "[ECHO|12345678][ECHO|12345678][PING]");
+	/* and of one that is taken in one go, as a short one is that is not the first */
+	expect_limited("*1\r\n$4\r\nPING\r\n*4\r\n$4\r\nECHO\r\n$8\r\n12345678\r\n$7\r\n1234567\r\n$2\r\nxx\r\n", "[PING]!too big request");
 }
 END_TEST
 
