@@ -81,6 +81,13 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
+/* A value that has so much left, from_ms <= left < below_ms, counts as absent: it is past the TTL
+ * that it was given, and only kept for the worst case. below_ms 0: none does. Where there is a
+ * window a write by ours is told of by tracking, as if it were another's. */
+struct redis_window {
+	int64_t from_ms, below_ms;
+};
+
 /* SET with all its options. With wants_old result.value is what was there before, or REDIS_NIL
  * if nothing was: whether the condition held follows from that. */
 struct redis_set {
@@ -89,6 +96,7 @@ struct redis_set {
 	bool keeps_ttl;
 	bool wants_old;                 /* Redis 6.2 and later; with REDIS_IF_ABSENT 7.0 */
 	enum redis_condition condition;
+	struct redis_window stale;      /* heeded where it makes a difference */
 };
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg);
@@ -101,6 +109,7 @@ struct redis_edit {
 	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
 	const char *condition;          /* NX, XX, GT or LT, on the TTL (Redis 7.0 and later); or NULL */
 	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
+	struct redis_window stale;
 };
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);
 
