@@ -335,11 +335,6 @@ void redis_edit(struct redis *r, const struct key *key, const struct redis_edit 
 	tracking_publish(r->tracking, key, 1);
 }
 
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
-{
-	redis_edit(r, key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = ttl_ms}, done, arg);
-}
-
 /* ---- passing on ---- */
 
 struct redis_link *redis_relay_of(const struct redis *r, int resp)

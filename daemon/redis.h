@@ -38,7 +38,7 @@ struct redis_result {
 	enum redis_status status;
 	struct value *value;    /* redis_read */
 	int64_t ttl_ms;         /* redis_read, redis_probe: what is left; -1: no end */
-	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes; others say */
+	int64_t number;         /* redis_delete: keys touched; redis_probe: bytes; others say */
 	char holder[REDIS_TOKEN_LEN + 1];       /* redis_acquire */
 	char mark[REDIS_MARK_MAX];              /* redis_fill: what the key looks like now, for redis_unfill */
 	const char *error;
@@ -116,9 +116,6 @@ void redis_edit(struct redis *r, const struct key *key, const struct redis_edit 
 /* DEL of all in one command, after the leases of fetches under way for them, so that
  * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
-
-/* PEXPIRE; number is 1 if the key is there. */
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg);
 
 /* PTTL and STRLEN in one round trip; REDIS_NIL if the key is not there. */
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
