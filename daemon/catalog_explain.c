@@ -320,11 +320,7 @@ struct cJSON *catalog_health(struct catalog *c)
 		add_reason(reasons, "the database does not answer in time and is left alone for a while");
 	if (strcmp(fetch_programs_state(c->fetcher), "closed") != 0)
 		add_reason(reasons, "a program that fetches does not end in time and is left alone for a while");
-	cJSON *replay = cJSON_AddObjectToObject(o, "replay");
-	cJSON_AddNumberToObject(replay, "keys", (double)replay_count(c->replay));
-	cJSON_AddNumberToObject(replay, "bytes", (double)replay_bytes(c->replay));
-	cJSON_AddNumberToObject(replay, "clears", (double)replay_clears(c->replay));
-	cJSON_AddNumberToObject(replay, "lost", (double)replay_lost(c->replay));
+	cJSON_AddItemToObject(o, "replay", catalog_replay_figures(c));
 	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
 	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
 	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));

@@ -77,6 +77,9 @@ int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, c
  * for another there is no one else to ask, so the outcome is an error, put into error. */
 struct outcome catalog_without_redis(bool is_declared, const struct redis_result *r, char error[CATALOG_ERROR_MAX]);
 
+/* What Redis is still to be told, for STATS and HEALTH. */
+struct cJSON *catalog_replay_figures(const struct catalog *c);
+
 /* How many keys a removal touched: what Redis says; but a key written while Redis was
  * away is in memory only, so no fewer than memory knew of. */
 static inline int64_t catalog_touched(int64_t in_redis, uint64_t in_both)
