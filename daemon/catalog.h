@@ -71,8 +71,8 @@ struct catalog_set {
 };
 
 /* Writes v, which is a good one, through all tiers. Found: written; absent: the condition
- * did not hold. With wants_old outcome.value is what was there before, or NULL. A stale
- * value that Redis still has counts as present. */
+ * did not hold. With wants_old outcome.value is what was there before, or NULL. A value
+ * past its TTL counts as absent. */
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 

@@ -24,6 +24,8 @@ struct catalog {
 	size_t n_prefixes;
 	struct key guard;               /* len 0: none */
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
+	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
+	struct event *sweep;            /* runs while memory is to be swept */
 };
 
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"
@@ -37,7 +39,19 @@ void catalog_watch_fini(struct catalog *c);
 /* Tells Redis again what it refused (full, read-only); called at short intervals. */
 void catalog_replay_some(struct catalog *c);
 
-/* The entry of key in memory, if it has a value that is not past its TTL; else NULL. */
+/* Carries out what waits of removals of many keys at once (see replay.h), one after the other. */
+void catalog_clear_redis(struct catalog *c);
+
+/* memory_drop_prefix, and sees to the sweeping. */
+void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
+	memory_dropped_fn dropped, void *arg);
+
+/* True if Redis is to decide what becomes of key; else memory is, which knows better (or
+ * Redis is not there). What Redis is still to be told of key goes there ahead. */
+bool catalog_redis_decides(struct catalog *c, const struct conf_type *type, const struct key *key);
+
+/* The entry of key in memory, if it has a value that is not past its TTL; else NULL. A value
+ * that only waits for Redis is put there again. */
 struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 
 /* The timers of the cascades. */
@@ -53,12 +67,18 @@ void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const c
 /* Removes all keys of type, without a cascade. */
 void catalog_clear(struct catalog *c, const struct conf_type *type, outcome_fn done, void *arg);
 
+/* What Redis is to take for absent: values of type that are past their TTL. */
+struct redis_window catalog_stale(const struct catalog *c, const struct conf_type *type, const struct key *key);
+
 /* tiers_logical_ttl_ms for a key of which a change by others may have been heard. */
 int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, const struct key *key, int64_t redis_ms);
 
 /* Redis gave no good answer about a key: a declared key is then not known to exist;
  * for another there is no one else to ask, so the outcome is an error, put into error. */
 struct outcome catalog_without_redis(bool is_declared, const struct redis_result *r, char error[CATALOG_ERROR_MAX]);
+
+/* What Redis is still to be told, for STATS and HEALTH. */
+struct cJSON *catalog_replay_figures(const struct catalog *c);
 
 /* How many keys a removal touched: what Redis says; but a key written while Redis was
  * away is in memory only, so no fewer than memory knew of. */

@@ -114,12 +114,18 @@ static bool is_any(void *arg, const struct key *key)
 	return true;
 }
 
+static void on_dropped(void *arg, unsigned type, uint64_t live)
+{
+	struct catalog *c = arg;
+	c->tiers.counters[type].drops += live;
+}
+
 void catalog_flush_memory(struct catalog *c)
 {
 	const struct conf *conf = c->tiers.conf;
 	fence_break_matching(&c->tiers.fences, is_any, NULL);
 	for (size_t i = 0; i < conf->n_types; i++)
-		tiers_count(&c->tiers, &conf->types[i])->drops += memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+		catalog_drop_prefix(c, &conf->types[i], "", 0, on_dropped, c);
 	flights_wake_all(c->flights);
 	log_info("flushed", "%s", "");
 }

@@ -4,6 +4,7 @@
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "catalog_impl.h"
+#include "replay.h"
 
 static cJSON *type_stats(struct catalog *c, const struct conf_type *type)
 {
@@ -47,6 +48,16 @@ static cJSON *memory_figures(struct catalog *c)
 	return o;
 }
 
+struct cJSON *catalog_replay_figures(const struct catalog *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddNumberToObject(o, "keys", (double)replay_count(c->replay));
+	cJSON_AddNumberToObject(o, "bytes", (double)replay_bytes(c->replay));
+	cJSON_AddNumberToObject(o, "clears", (double)replay_clears(c->replay));
+	cJSON_AddNumberToObject(o, "lost", (double)replay_lost(c->replay));
+	return o;
+}
+
 struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 {
 	if (type)
@@ -54,6 +65,7 @@ struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddItemToObject(o, "memory", memory_figures(c));
 	cJSON_AddItemToObject(o, "redis", redis_figures(c));
+	cJSON_AddItemToObject(o, "replay", catalog_replay_figures(c));
 	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
 	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
 	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));

@@ -121,6 +121,7 @@ static void on_change(void *arg, const struct key *key)
 	}
 	if (c->guard.len && key_equal(key, &c->guard))
 		guard_changed(c);
+	history_noted(c->history, key, "a change heard from Redis");
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
 		heard(c, key);
 	tiers_forget(&c->tiers, key);
@@ -133,6 +134,11 @@ static bool is_in_redis(void *arg, const struct key *key)
 	return tiers_has_redis(&c->tiers, tiers_type(&c->tiers, key));
 }
 
+static void ignore_dropped(void *arg, unsigned type, uint64_t live)
+{
+	(void)arg, (void)type, (void)live;
+}
+
 static void on_flush(void *arg)
 {
 	struct catalog *c = arg;
@@ -141,7 +147,7 @@ static void on_flush(void *arg)
 	fence_break_matching(&c->tiers.fences, is_in_redis, c);
 	for (size_t i = 0; i < conf->n_types; i++)
 		if (tiers_has_redis(&c->tiers, &conf->types[i]))
-			memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+			catalog_drop_prefix(c, &conf->types[i], "", 0, ignore_dropped, NULL);
 	if (c->guard.len)
 		guard_changed(c);
 	flights_wake_all(c->flights);
@@ -156,30 +162,16 @@ static void on_coherence(void *arg, enum coherence now)
 	flights_wake_all(c->flights);
 }
 
-static void on_cleared(void *arg, const struct outcome *o)
-{
-	bool *is_clearing = arg;
-	(void)o; /* if Redis was lost again, catalog_clear has queued it again */
-	*is_clearing = false;
-}
-
-/* Till all of the type is gone from Redis, nothing of it is read there. */
-static void clear_type(void *arg, const struct conf_type *type)
-{
-	struct catalog *c = arg;
-	c->tiers.is_clearing[type->index] = true;
-	catalog_clear(c, type, on_cleared, &c->tiers.is_clearing[type->index]);
-}
-
 static void on_up(void *arg)
 {
 	struct catalog *c = arg;
-	replay_flush(c->replay, c->tiers.redis, clear_type, c);
+	catalog_clear_redis(c);
+	replay_flush(c->replay, c->tiers.redis);
 }
 
 void catalog_replay_some(struct catalog *c)
 {
-	if (c->tiers.redis && redis_up(c->tiers.redis) && replay_count(c->replay))
+	if (c->tiers.redis && redis_up(c->tiers.redis))
 		on_up(c);
 }
 

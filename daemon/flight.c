@@ -52,6 +52,7 @@ enum step { STEP_MEMORY, STEP_REDIS, STEP_LEASE, STEP_FETCH, STEP_CHECK, STEP_FI
 struct held {
 	struct value *value;            /* NULL: none */
 	int64_t expires_ms;             /* end of its TTL, which may be past */
+	int64_t stored_ms;              /* when it came here */
 	enum source source;
 };
 
@@ -60,6 +61,7 @@ struct flight {
 	struct flights *all;
 	const struct conf_type *type;
 	enum step step;
+	int64_t began_ms;
 	struct waiters waiters;
 	bool is_past_tiers;             /* the tiers have nothing better than what is held: a peek has its answer */
 	bool is_behind;                 /* goes on even if nobody waits */
@@ -73,7 +75,7 @@ struct flight {
 	struct value *value;            /* what was found */
 	struct outcome outcome;
 	struct check check;
-	int64_t fetch_began_us;
+	int64_t fetch_began_us;         /* 0: not yet */
 	uint64_t guard_changes;         /* of the tiers when the fetch began */
 	bool was_guarded;               /* likewise */
 
@@ -257,7 +259,7 @@ static void hold(struct flight *f, struct value *v, int64_t expires_ms, enum sou
 {
 	struct value *kept = v ? value_ref(v) : NULL;
 	drop_held(f);
-	f->held = (struct held){.value = kept, .expires_ms = expires_ms, .source = source};
+	f->held = (struct held){.value = kept, .expires_ms = expires_ms, .stored_ms = clock_ms(), .source = source};
 }
 
 static bool is_held_fresh(const struct flight *f)
@@ -277,7 +279,7 @@ static struct outcome outcome_of_held(const struct flight *f)
 	int64_t left_ms = f->held.expires_ms == MEMORY_FOREVER ? -1 : f->held.expires_ms - clock_ms();
 	return (struct outcome){.status = OUTCOME_FOUND, .value = f->held.value, .ttl_ms = left_ms,
 		.is_stale = left_ms <= 0 && f->held.expires_ms != MEMORY_FOREVER,
-		.age_ms = -1, .tier = "memory", .source = f->held.source};
+		.age_ms = clock_ms() - f->held.stored_ms, .tier = "memory", .source = f->held.source};
 }
 
 /* ---- ends of a try ---- */
@@ -362,17 +364,20 @@ static enum step step_memory(struct flight *f)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, key_of_flight(f));
 	f->epoch = t->epoch;
-	f->is_past_tiers = f->is_filled = f->is_newer_here = f->is_slow = false;
+	f->is_past_tiers = f->is_filled = f->is_slow = false;
+	f->fetch_began_us = 0;
 	drop_held(f);
 	set_absent(f);
 	struct memory_entry *e = memory_get(t->memory, key_of_flight(f), clock_ms());
-	if (e)
+	if (e) {
 		hold(f, e->value, e->expires_ms, e->source);
-	if (wants_fetch(f) || f->is_behind)
-		return !e && (f->type->max_shrink > 0 || is_peeked(f)) ? STEP_REDIS : STEP_LEASE;
+		f->held.stored_ms = e->stored_ms;
+	}
 	struct value *unsent;
 	int64_t expires_ms;
 	f->is_newer_here = replay_knows(f->all->replay, f->type, key_of_flight(f), &unsent, &expires_ms);
+	if (wants_fetch(f) || f->is_behind)
+		return !e && !f->is_newer_here && (f->type->max_shrink > 0 || is_peeked(f)) ? STEP_REDIS : STEP_LEASE;
 	if (!e && unsent) {
 		hold(f, unsent, expires_ms, SOURCE_CLIENT);
 		f->outcome = outcome_of_held(f);
@@ -397,7 +402,7 @@ static void on_redis_read(void *arg, const struct redis_result *r);
 static enum step step_redis(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
-	if (tiers_has_redis(t, f->type) && !t->is_clearing[f->type->index]) {
+	if (tiers_has_redis(t, f->type)) {
 		redis_read(t->redis, key_of_flight(f), on_redis_read, f);
 		return STEP_WAIT;
 	}
@@ -969,6 +974,7 @@ static struct flight *flight_new(struct flights *all, const struct conf_type *ty
 	f->node.key = key_dup(key);
 	f->all = all;
 	f->type = type;
+	f->began_ms = clock_ms();
 	TAILQ_INIT(&f->waiters);
 	if (all->map.count == 0)
 		event_add(all->sweep, &(struct timeval){.tv_usec = SWEEP_MS * 1000});
@@ -1014,9 +1020,12 @@ void flights_look(struct flights *all, const struct conf_type *type, const struc
 {
 	struct tiers *t = all->tiers;
 	const struct memory_entry *e = memory_peek(t->memory, key, clock_ms());
-	bool may_ask = tiers_reaches_redis(t, type);
-	if (e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) {
-		struct outcome o = tiers_outcome(e);
+	struct value *unsent;
+	int64_t expires_ms;
+	bool may_ask = !replay_knows(all->replay, type, key, &unsent, &expires_ms) && tiers_reaches_redis(t, type);
+	if ((e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) || (unsent && clock_ms() < expires_ms)) {
+		struct outcome o = e && e->value ? tiers_outcome(e) : (struct outcome){.status = OUTCOME_FOUND, .value = unsent,
+			.ttl_ms = expires_ms == MEMORY_FOREVER ? -1 : expires_ms - clock_ms(), .age_ms = -1, .tier = "memory"};
 		value_ref(o.value); /* done may change the key */
 		done(arg, &o);
 		value_unref(o.value);
@@ -1070,6 +1079,20 @@ void flights_refresh(struct flights *all, const struct conf_type *type, const st
 	struct flight *f = flight_new(all, type, key);
 	f->is_behind = true;
 	run(f);
+}
+
+bool flights_explain(const struct flights *all, const struct key *key, struct flight_view *view)
+{
+	const struct flight *f = (const struct flight *)keymap_find(&all->map, key);
+	const struct waiter *w;
+	if (!f)
+		return false;
+	*view = (struct flight_view){.is_fetching = f->fetch_began_us, .is_leased = f->is_leased,
+		.awaits = f->is_awaiting ? f->awaited : NULL, .answers_stale = need_not_wait(f),
+		.since_ms = f->fetch_began_us ? (clock_us() - f->fetch_began_us) / 1000 : clock_ms() - f->began_ms};
+	TAILQ_FOREACH(w, &f->waiters, link)
+		view->waiting++;
+	return true;
 }
 
 size_t flights_count(const struct flights *all)

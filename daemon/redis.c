@@ -188,10 +188,69 @@ void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key
 	buf_free(&behind);
 }
 
+/* A command on one key: its name, and the words behind the key. */
+struct words {
+	const char *name;
+	size_t n;
+	struct buf rest;
+};
+
+/* The command, unless what is there is stale: then that is removed first, or (ARGV[3]) the
+ * reply is that of a key that is not there. */
+static const char window_script[] =
+	"local left = redis.call('PTTL', KEYS[1]) "
+	"if left >= tonumber(ARGV[1]) and left < tonumber(ARGV[2]) then "
+	"if ARGV[3] == 'number' then return 0 end "
+	"if ARGV[3] == 'nil' then return false end "
+	"redis.call('DEL', KEYS[1]) end "
+	"return redis.pcall(ARGV[4], KEYS[1], unpack(ARGV, 5))";
+
+/* Sends the command as it is, or with a window. Frees w->rest. */
+static void send_words(struct redis_op *op, redis_take_fn take, const struct key *key, struct words *w,
+	const struct redis_window *stale, const char *absent)
+{
+	struct buf b = BUF_INIT;
+	reply_add_array(&b, w->n + (stale->below_ms ? 8 : 2));
+	if (stale->below_ms) {
+		redis_add_word(&b, "EVAL");
+		redis_add_word(&b, window_script);
+		redis_add_word(&b, "1");
+		reply_add_bulk(&b, key->data, key->len);
+		redis_add_number(&b, stale->from_ms);
+		redis_add_number(&b, stale->below_ms);
+		redis_add_word(&b, absent);
+	}
+	redis_add_word(&b, w->name);
+	if (!stale->below_ms)
+		reply_add_bulk(&b, key->data, key->len);
+	buf_add(&b, w->rest.data, w->rest.len);
+	buf_free(&w->rest);
+	redis_op_send(op, take, &b);
+}
+
+/* A stale value is as good as none, but for a write that is to happen only if there is one. */
+static void send_windowed_set(struct redis_op *op, const struct key *key, struct value *value, const struct redis_set *how)
+{
+	struct words w = {.name = "SET", .rest = BUF_INIT};
+	reply_add_bulk(&w.rest, value->data, value->len);
+	w.n = 1 + add_set_options(&w.rest, how);
+	send_words(op, how->wants_old ? take_value : take_written, key, &w, &how->stale,
+		how->condition == REDIS_IF_PRESENT ? "nil" : "");
+}
+
+static bool depends_on_what_is_there(const struct redis_set *how)
+{
+	return how->condition != REDIS_ALWAYS || how->wants_old || how->keeps_ttl;
+}
+
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg)
 {
-	redis_op_send_set(redis_op_new(r, done, arg), how->wants_old ? take_value : take_written, key, value, how);
+	struct redis_op *op = redis_op_new(r, done, arg);
+	if (how->stale.below_ms && depends_on_what_is_there(how))
+		send_windowed_set(op, key, value, how);
+	else
+		redis_op_send_set(op, how->wants_old ? take_value : take_written, key, value, how);
 	tracking_publish(r->tracking, key, 1);
 }
 
@@ -228,55 +287,59 @@ void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, vo
 	send_key_command(redis_op_new(r, done, arg), take_number, "EXISTS", key);
 }
 
-/* GETEX key [PX ms | PXAT ms | PERSIST], GETDEL key. */
-static size_t add_reading_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+static void add_time(struct words *w, const struct redis_edit *how)
 {
-	redis_add_word(b, how->what == REDIS_EDIT_DELETE ? "GETDEL" : "GETEX");
-	reply_add_bulk(b, key->data, key->len);
-	if (how->what == REDIS_EDIT_DELETE)
-		return 2;
-	if (how->what == REDIS_EDIT_PERSIST) {
-		redis_add_word(b, "PERSIST");
-		return 3;
-	}
-	redis_add_word(b, how->ends_at_ms ? "PXAT" : "PX");
-	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
-	return 4;
+	redis_add_number(&w->rest, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+	w->n++;
+}
+
+static void add_option(struct words *w, const char *word)
+{
+	redis_add_word(&w->rest, word);
+	w->n++;
+}
+
+/* GETEX key PX ms | PXAT ms | PERSIST, GETDEL key. */
+static void set_reading_words(struct words *w, const struct redis_edit *how)
+{
+	w->name = how->what == REDIS_EDIT_DELETE ? "GETDEL" : "GETEX";
+	if (how->what == REDIS_EDIT_PERSIST)
+		add_option(w, "PERSIST");
+	if (how->what != REDIS_EDIT_TTL)
+		return;
+	add_option(w, how->ends_at_ms ? "PXAT" : "PX");
+	add_time(w, how);
 }
 
 /* PERSIST key, PEXPIRE key ms [condition], PEXPIREAT key ms [condition]. */
-static size_t add_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+static void set_words(struct words *w, const struct redis_edit *how)
 {
-	bool persists = how->what == REDIS_EDIT_PERSIST;
-	redis_add_word(b, persists ? "PERSIST" : how->ends_at_ms ? "PEXPIREAT" : "PEXPIRE");
-	reply_add_bulk(b, key->data, key->len);
-	if (persists)
-		return 2;
-	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+	w->name = how->what == REDIS_EDIT_PERSIST ? "PERSIST" : how->ends_at_ms ? "PEXPIREAT" : "PEXPIRE";
+	if (how->what == REDIS_EDIT_PERSIST)
+		return;
+	add_time(w, how);
 	const char *condition = how->condition, *second = condition ? strchr(condition, ' ') : NULL;
+	if (second) {
+		reply_add_bulk(&w->rest, condition, (size_t)(second - condition));
+		w->n++;
+		condition = second + 1;
+	}
 	if (condition)
-		reply_add_bulk(b, condition, second ? (size_t)(second - condition) : strlen(condition));
-	if (second)
-		redis_add_word(b, second + 1);
-	return 3 + (condition != NULL) + (second != NULL);
+		add_option(w, condition);
 }
 
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);
-	struct buf words = BUF_INIT, b = BUF_INIT;
+	struct words w = {.rest = BUF_INIT};
 	if (how->what == REDIS_EDIT_DELETE)
 		send_delete(op, NULL, key, 1, true);
-	reply_add_array(&b, how->wants_value ? add_reading_edit(&words, key, how) : add_edit(&words, key, how));
-	buf_add(&b, words.data, words.len);
-	buf_free(&words);
-	redis_op_send(op, how->wants_value ? take_value : take_number, &b);
+	if (how->wants_value)
+		set_reading_words(&w, how);
+	else
+		set_words(&w, how);
+	send_words(op, how->wants_value ? take_value : take_number, key, &w, &how->stale, how->wants_value ? "nil" : "number");
 	tracking_publish(r->tracking, key, 1);
-}
-
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
-{
-	redis_edit(r, key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = ttl_ms}, done, arg);
 }
 
 /* ---- passing on ---- */

@@ -38,7 +38,7 @@ struct redis_result {
 	enum redis_status status;
 	struct value *value;    /* redis_read */
 	int64_t ttl_ms;         /* redis_read, redis_probe: what is left; -1: no end */
-	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes; others say */
+	int64_t number;         /* redis_delete: keys touched; redis_probe: bytes; others say */
 	char holder[REDIS_TOKEN_LEN + 1];       /* redis_acquire */
 	char mark[REDIS_MARK_MAX];              /* redis_fill: what the key looks like now, for redis_unfill */
 	const char *error;
@@ -81,6 +81,13 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
+/* A value that has so much left, from_ms <= left < below_ms, counts as absent: it is past the TTL
+ * that it was given, and only kept for the worst case. below_ms 0: none does. Where there is a
+ * window a write by ours is told of by tracking, as if it were another's. */
+struct redis_window {
+	int64_t from_ms, below_ms;
+};
+
 /* SET with all its options. With wants_old result.value is what was there before, or REDIS_NIL
  * if nothing was: whether the condition held follows from that. */
 struct redis_set {
@@ -89,6 +96,7 @@ struct redis_set {
 	bool keeps_ttl;
 	bool wants_old;                 /* Redis 6.2 and later; with REDIS_IF_ABSENT 7.0 */
 	enum redis_condition condition;
+	struct redis_window stale;      /* heeded where it makes a difference */
 };
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg);
@@ -101,15 +109,13 @@ struct redis_edit {
 	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
 	const char *condition;          /* on the TTL: NX, XX, GT, LT or "XX LT" (Redis 7.0 and later); or NULL */
 	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
+	struct redis_window stale;
 };
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);
 
 /* DEL of all in one command, after the leases of fetches under way for them, so that
  * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
-
-/* PEXPIRE; number is 1 if the key is there. */
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg);
 
 /* PTTL and STRLEN in one round trip; REDIS_NIL if the key is not there. */
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg);

@@ -14,6 +14,7 @@
 #define flights_is_fetched_by tested_flights_is_fetched_by
 #define flights_wake tested_flights_wake
 #define flights_wake_all tested_flights_wake_all
+#define flights_explain tested_flights_explain
 #define flights_count tested_flights_count
 #define flights_waiting tested_flights_waiting
 #include "../../daemon/flight.c"

@@ -557,17 +557,6 @@ START_TEST(guard_counts_its_changes_and_nothing_else)
 }
 END_TEST
 
-START_TEST(type_that_is_being_cleared_in_redis_is_not_read_there)
-{
-	ck_assert(tiers_reaches_redis(&tiers, type_of("plain:a")));
-	tiers.is_clearing[type_of("plain:a")->index] = true;
-	ck_assert(!tiers_reaches_redis(&tiers, type_of("plain:a")));
-	ck_assert(tiers_has_redis(&tiers, type_of("plain:a")));
-	ck_assert(tiers_reaches_redis(&tiers, type_of("brief:a")));
-	tiers.is_clearing[type_of("plain:a")->index] = false;
-}
-END_TEST
-
 /* ---- changes ---- */
 
 START_TEST(forgotten_key_is_gone_and_its_fences_are_broken)
@@ -662,7 +651,6 @@ int main(void)
 	tc = tcase_create("with a server");
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_server, teardown);
-	tcase_add_test(tc, type_that_is_being_cleared_in_redis_is_not_read_there);
 	tcase_add_test(tc, memory_ttl_ends_trust_in_memory_where_redis_answers);
 	suite_add_tcase(suite, tc);
 	return redisd_main(suite);
