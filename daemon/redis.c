@@ -442,9 +442,9 @@ const struct redis_stats *redis_stats(struct redis *r)
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
 		const struct redis_link_stats *s = redis_link_stats(links[i]);
 		r->stats.commands += s->commands;
-		r->stats.timeouts += s->timeouts;
-		r->stats.pending += s->pending;
+		r->stats.pending += redis_link_up(links[i]) ? s->pending : 0;
 	}
+	r->stats.timeouts = redis_link_stats(r->link)->timeouts;
 	r->stats.connects = redis_link_stats(r->link)->connects;
 	r->stats.drops = redis_link_stats(r->link)->drops;
 	return &r->stats;
