@@ -18,17 +18,22 @@
 
 /* ---- making and unmaking ---- */
 
+/* Redis is tried by the link of our commands alone: the others follow it. */
 static void on_state(void *arg, bool up)
 {
 	struct redis *r = arg;
 	if (up)
 		r->watch.on_up(r->watch.arg);
 	tracking_on_data(r->tracking, up);
+	for (int i = 0; i < 2 && r->relays[i]; i++)
+		redis_link_hold(r->relays[i], !up);
 }
 
 static void on_relay_state(void *arg, bool up)
 {
-	(void)arg, (void)up;
+	struct redis *r = arg;
+	if (!up)
+		tracking_doubt(r->tracking);
 }
 
 struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch)
@@ -40,7 +45,7 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 		.on_state = on_state, .arg = r});
 	for (int i = 0; i < 2 && conf->pass_through; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
-			.on_state = on_relay_state, .relay_resp = 2 + i, .arg = r});
+			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
 		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
 		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
@@ -76,6 +81,16 @@ const char *redis_reason(const struct redis *r)
 enum coherence redis_coherence(const struct redis *r)
 {
 	return tracking_coherence(r->tracking);
+}
+
+const char *redis_refusal(const struct redis *r)
+{
+	return tracking_refusal(r->tracking);
+}
+
+const char *redis_unwritable(const struct redis *r)
+{
+	return tracking_unwritable(r->tracking);
 }
 
 static void send_key_command(struct redis_op *op, redis_take_fn take, const char *word, const struct key *key)

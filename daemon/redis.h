@@ -68,7 +68,8 @@ void redis_free(struct redis *r);
 bool redis_up(const struct redis *r);
 
 /* closed while it is up; open while it is left alone between attempts to reach it;
- * half_open during an attempt. One for the process: all that goes to Redis goes this way. */
+ * half_open during an attempt. One for the process: while it is not closed, no other
+ * connection to Redis is tried. */
 const char *redis_breaker(const struct redis *r);
 
 /* Why it is not up; "" while it is. */
@@ -192,7 +193,11 @@ void redis_told_absent(struct redis *r, const struct key *key, redis_done_fn don
 /* If key is the lease of a key: that key, borrowed from it. */
 bool redis_lease_of(const struct key *lease, struct key *key);
 
+/* How much of what changes in Redis is heard; why no more (tracking_refusal), and why it is
+ * proved by messages (tracking_unwritable). */
 enum coherence redis_coherence(const struct redis *r);
+const char *redis_refusal(const struct redis *r);
+const char *redis_unwritable(const struct redis *r);
 
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;

@@ -843,6 +843,20 @@ START_TEST(server_that_hangs_while_connecting_is_tried_again)
 }
 END_TEST
 
+/* It serves, but slower than the timeout: each command would wait in vain. */
+START_TEST(server_slower_than_the_timeout_does_not_come_up)
+{
+	redis_free(redis);
+	conf.connect_timeout_ms = LIMIT_MS;
+	bring_up();
+	told("CLIENT PAUSE %d", 10 * LIMIT_MS);
+	read_key("a", REDIS_DOWN);
+	run_until(redis_stats(redis)->timeouts >= 4, LIMIT_MS);
+	ck_assert_uint_eq(redis_stats(redis)->connects, 1);
+	ck_assert(!redis_up(redis));
+}
+END_TEST
+
 START_TEST(idle_link_does_not_time_out)
 {
 	read_key("a", REDIS_NIL);
@@ -908,15 +922,17 @@ END_TEST
 
 /* ---- a server that is none ---- */
 
-/* Answers the first thing it reads, the end of the handshake, with OK; the next
+/* Answers the first thing it reads, the handshake of two commands, with greeting; the next
  * with text, at once or a byte a tick. That is for the link of the commands: the other
  * links of a struct redis are turned away. */
 static struct {
 	struct evconnlistener *listener;
 	struct event *readable, *pace;
+	const char *greeting;           /* answers the handshake */
 	const char *text;
 	bool trickles, closes;          /* after the text */
 	unsigned n_connections, n_reads;
+	unsigned n_others;              /* turned away */
 	size_t sent;
 } fake;
 
@@ -936,7 +952,7 @@ static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	bool is_handshake = fake.n_reads++ == 0;
-	const char *text = is_handshake ? "+OK\r\n" : fake.text;
+	const char *text = is_handshake ? fake.greeting : fake.text;
 	if (!is_handshake && fake.trickles)
 		event_add(fake.pace, &(struct timeval){.tv_usec = TICK_MS * 1000});
 	else if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 || (!is_handshake && fake.closes))
@@ -959,6 +975,7 @@ static void on_fake_greeting(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK);
 	(void)what, (void)arg;
 	if (n <= 0 || memmem(bytes, (size_t)n, "catcached-", 10)) {
+		fake.n_others++;
 		close(fd);
 		return;
 	}
@@ -982,6 +999,7 @@ static void setup_fake(void)
 	socklen_t len = sizeof(at);
 	setup();
 	memset(&fake, 0, sizeof(fake));
+	fake.greeting = "+OK\r\n+PONG\r\n";
 	fake.text = "";
 	fake.pace = event_new(base, -1, EV_PERSIST, on_fake_pace, NULL);
 	fake.listener = evconnlistener_new_bind(base, on_fake_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
@@ -1035,6 +1053,20 @@ START_TEST(link_may_be_freed_while_its_name_is_looked_up)
 END_TEST
 
 /* In all it takes longer than a call may wait for a byte. */
+START_TEST(server_that_serves_nobody_is_tried_by_one_connection_alone)
+{
+	fake.greeting = "+OK\r\n-LOADING Redis is loading the dataset in memory\r\n";
+	redis = redis_new(base, &conf, &watch);
+	run_until(fake.n_connections >= 4, LIMIT_MS);
+	ck_assert(!redis_up(redis));
+	ck_assert_msg(strstr(redis_reason(redis), "LOADING"), "%s", redis_reason(redis));
+	ck_assert_uint_eq(fake.n_others, 0);
+	fake.greeting = "+OK\r\n-MISCONF what can be read is good\r\n";
+	run_until(redis_up(redis), LIMIT_MS);
+	run_until(fake.n_others, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(reply_that_trickles_in_takes_its_time)
 {
 	enum { BYTES = 300 };
@@ -1162,6 +1194,7 @@ int main(void)
 	tcase_add_test(tc, each_call_has_its_own_timeout);
 	tcase_add_test(tc, timeout_of_calls_holds_from_the_first_call_on);
 	tcase_add_test(tc, server_that_hangs_while_connecting_is_tried_again);
+	tcase_add_test(tc, server_slower_than_the_timeout_does_not_come_up);
 	tcase_add_test(tc, idle_link_does_not_time_out);
 	suite_add_tcase(suite, tc);
 
@@ -1171,6 +1204,7 @@ int main(void)
 	tcase_add_test(tc, server_is_found_by_name_over_tcp);
 	tcase_add_test(tc, name_that_is_not_known_is_the_reason_of_a_link_that_is_down);
 	tcase_add_test(tc, link_may_be_freed_while_its_name_is_looked_up);
+	tcase_add_test(tc, server_that_serves_nobody_is_tried_by_one_connection_alone);
 	tcase_add_test(tc, reply_that_trickles_in_takes_its_time);
 	tcase_add_test(tc, reply_that_never_ends_is_cut_off);
 	tcase_add_test(tc, reply_that_is_none_drops_the_link);
