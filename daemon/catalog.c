@@ -391,4 +391,5 @@ void catalog_tick(struct catalog *c)
 {
 	memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
 	catalog_replay_some(c);
+	catalog_guard_tick(c);
 }

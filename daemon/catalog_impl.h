@@ -4,6 +4,8 @@
 #ifndef CATCACHED_CATALOG_IMPL_H
 #define CATCACHED_CATALOG_IMPL_H
 
+#include <string.h>
+
 #include "catalog.h"
 #include "tiers.h"
 
@@ -23,6 +25,9 @@ struct catalog {
 	const char **prefixes;          /* what Redis is to tell of */
 	size_t n_prefixes;
 	struct key guard;               /* len 0: none */
+	unsigned guard_looks;           /* under way */
+	bool is_guard_known;            /* the last look was answered */
+	int64_t guard_looked_ms;
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
 };
 
@@ -33,6 +38,16 @@ struct catalog {
  * prefixes; catalog_watch_fini frees them. */
 struct redis_watch catalog_watch_init(struct catalog *c);
 void catalog_watch_fini(struct catalog *c);
+
+/* The guard key may have been changed by us: until Redis has said what it is, it counts as set. */
+void catalog_guard_changed(struct catalog *c);
+static inline bool catalog_is_guard(const struct catalog *c, const char *data, size_t len)
+{
+	return len && len == c->guard.len && memcmp(data, c->guard.data, len) == 0;
+}
+
+/* Looks at the guard key if nobody tells of its changes; called at short intervals. */
+void catalog_guard_tick(struct catalog *c);
 
 /* Tells Redis again what it refused (full, read-only); called at short intervals. */
 void catalog_replay_some(struct catalog *c);

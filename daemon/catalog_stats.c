@@ -1,9 +1,12 @@
-/* The catalog's figures for STATS and INFO; see catalog.h. */
+/* The catalog's figures for STATS and INFO, and how the whole is, for HEALTH; see catalog.h. */
 #include <cjson/cJSON.h>
+#include <string.h>
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "catalog_impl.h"
+#include "fetch.h"
+#include "replay.h"
 
 static cJSON *type_stats(struct catalog *c, const struct conf_type *type)
 {
@@ -77,4 +80,70 @@ void catalog_info(struct catalog *c, struct buf *b)
 	}
 	buf_addf(b, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\nexpired_keys:%llu\r\nevicted_keys:%llu\r\n",
 		(unsigned long long)hits, (unsigned long long)misses, (unsigned long long)expired, (unsigned long long)evicted);
+}
+
+/* ---- HEALTH ---- */
+
+static void add_reason(cJSON *reasons, const char *text)
+{
+	cJSON_AddItemToArray(reasons, cJSON_CreateString(text));
+}
+
+/* Why Redis is not all that it should be, in the words of Redis or of the link; "" if it is. */
+static const char *redis_complaint(const struct redis *redis)
+{
+	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_unwritable(redis)};
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		if (said[i][0])
+			return said[i];
+	return "";
+}
+
+static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
+{
+	const struct redis *redis = c->tiers.redis;
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "state", !redis ? "off" : redis_up(redis) ? "up" : "down");
+	if (!redis)
+		return o;
+	enum coherence coherence = redis_coherence(redis);
+	bool is_writable = !redis_unwritable(redis)[0];
+	cJSON_AddStringToObject(o, "breaker", redis_breaker(redis));
+	cJSON_AddStringToObject(o, "coherence", tracking_coherence_name(coherence));
+	cJSON_AddStringToObject(o, "proof", coherence != COHERENCE_TRACKING ? "none" : is_writable ? "key" : "message");
+	cJSON_AddStringToObject(o, "reason", redis_complaint(redis));
+	if (!redis_up(redis))
+		add_reason(reasons, "Redis does not answer: values come from memory and the database, writes wait");
+	else if (coherence == COHERENCE_DEAF)
+		add_reason(reasons, "changes in Redis are not heard of: every read is compared with Redis");
+	else if (coherence == COHERENCE_PUBSUB)
+		add_reason(reasons, "Redis refuses CLIENT TRACKING: changes made past the sidecars are noticed late");
+	else if (!is_writable)
+		add_reason(reasons, "Redis takes no writes: they wait");
+	return o;
+}
+
+struct cJSON *catalog_health(struct catalog *c)
+{
+	cJSON *o = cJSON_CreateObject(), *reasons = cJSON_CreateArray();
+	cJSON_AddItemToObject(o, "redis", redis_health(c, reasons));
+	cJSON *sources = cJSON_AddObjectToObject(o, "sources");
+	cJSON_AddStringToObject(sources, "database", fetch_database_state(c->fetcher));
+	cJSON_AddStringToObject(sources, "programs", fetch_programs_state(c->fetcher));
+	if (strcmp(fetch_database_state(c->fetcher), "closed") != 0)
+		add_reason(reasons, "the database does not answer in time and is left alone for a while");
+	if (strcmp(fetch_programs_state(c->fetcher), "closed") != 0)
+		add_reason(reasons, "a program that fetches does not end in time and is left alone for a while");
+	cJSON *replay = cJSON_AddObjectToObject(o, "replay");
+	cJSON_AddNumberToObject(replay, "keys", (double)replay_count(c->replay));
+	cJSON_AddNumberToObject(replay, "bytes", (double)replay_bytes(c->replay));
+	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
+	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
+	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));
+	cJSON_AddBoolToObject(o, "guarded", c->tiers.is_guarded);
+	if (c->tiers.is_guarded)
+		add_reason(reasons, "the guard key is set: what is fetched is not stored");
+	cJSON_AddStringToObject(o, "status", cJSON_GetArraySize(reasons) ? "degraded" : "ok");
+	cJSON_AddItemToObject(o, "reasons", reasons);
+	return o;
 }

@@ -135,6 +135,8 @@ static void unwatch(struct daemon *d)
 			event_free(*all[i]);
 }
 
+#define PRIORITIES 2            /* the upper one is for news of changes in Redis (redis_link.c) */
+
 /* One thread runs the loop, so it needs no locks. */
 static struct event_base *new_base(void)
 {
@@ -142,6 +144,8 @@ static struct event_base *new_base(void)
 	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
 	struct event_base *base = event_base_new_with_config(c);
 	event_config_free(c);
+	if (base)
+		(void)event_base_priority_init(base, PRIORITIES); /* fails only in a loop that runs */
 	return base;
 }
 

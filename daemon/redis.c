@@ -148,6 +148,14 @@ void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, voi
 
 /* ---- writing ---- */
 
+/* Whatever writes, deletes or expires keys ends here. */
+static void tell_changed(struct redis *r, const struct key *keys, size_t n)
+{
+	tracking_publish(r->tracking, keys, n);
+	if (r->watch.on_own_change)
+		r->watch.on_own_change(r->watch.arg, keys, n);
+}
+
 static void take_written(struct redis_op *op, const redisReply *reply)
 {
 	if (reply->type == REDIS_REPLY_NIL)
@@ -206,7 +214,7 @@ void redis_write_as(struct redis *r, const struct key *key, struct value *value,
 	redis_done_fn done, void *arg)
 {
 	redis_op_send_set(redis_op_new(r, done, arg), how->wants_old ? take_value : take_written, key, value, how);
-	tracking_publish(r->tracking, key, 1);
+	tell_changed(r, key, 1);
 }
 
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
@@ -234,7 +242,7 @@ void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_
 	struct redis_op *op = redis_op_new(r, done, arg);
 	send_delete(op, NULL, keys, n, true);
 	send_delete(op, take_number, keys, n, false);
-	tracking_publish(r->tracking, keys, n);
+	tell_changed(r, keys, n);
 }
 
 void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
@@ -282,7 +290,7 @@ void redis_edit(struct redis *r, const struct key *key, const struct redis_edit 
 	buf_add(&b, words.data, words.len);
 	buf_free(&words);
 	redis_op_send(op, how->wants_value ? take_value : take_number, &b);
-	tracking_publish(r->tracking, key, 1);
+	tell_changed(r, key, 1);
 }
 
 void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)

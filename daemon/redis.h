@@ -56,6 +56,9 @@ struct redis_watch {
 	void (*on_flush)(void *arg);
 	void (*on_coherence)(void *arg, enum coherence now);
 	void (*on_up)(void *arg);       /* it answers again: what is sent from here goes before all else */
+	/* Commands of ours that change these keys have been sent: what is asked from here comes
+	 * after them. Redis does not tell us of our own changes. NULL is allowed. */
+	void (*on_own_change)(void *arg, const struct key *keys, size_t n);
 	void *arg;
 };
 
