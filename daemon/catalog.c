@@ -82,6 +82,16 @@ void catalog_free(struct catalog *c)
 	free(c);
 }
 
+void catalog_finish(struct catalog *c)
+{
+	catalog_cascades_fire(c);
+}
+
+bool catalog_is_busy(const struct catalog *c)
+{
+	return c->tiers.redis && redis_pending(c->tiers.redis);
+}
+
 const struct memory *catalog_memory(const struct catalog *c)
 {
 	return c->tiers.memory;

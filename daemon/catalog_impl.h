@@ -58,6 +58,7 @@ struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 /* The timers of the cascades. */
 void catalog_cascades_init(struct catalog *c, struct event_base *base);
 void catalog_cascades_fini(struct catalog *c);
+void catalog_cascades_fire(struct catalog *c);  /* those that wait for their time: now */
 
 /* A key of type was invalidated here: so will be what depends on it. */
 void catalog_cascade(struct catalog *c, const struct conf_type *type);

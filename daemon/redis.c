@@ -391,6 +391,14 @@ void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_ea
 	scan_step(s, "0");
 }
 
+size_t redis_pending(const struct redis *r)
+{
+	size_t n = redis_link_stats(r->link)->pending;
+	for (int i = 0; i < 2 && r->relays[i]; i++)
+		n += redis_link_stats(r->relays[i])->pending;
+	return n;
+}
+
 const struct redis_stats *redis_stats(struct redis *r)
 {
 	const struct redis_link_stats *link = redis_link_stats(r->link);

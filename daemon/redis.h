@@ -202,6 +202,9 @@ enum coherence redis_coherence(const struct redis *r);
 const char *redis_refusal(const struct redis *r);
 const char *redis_unwritable(const struct redis *r);
 
+/* Commands that Redis has not answered, those of clients included. */
+size_t redis_pending(const struct redis *r);
+
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;
 	size_t pending;         /* commands sent and not answered, now */

@@ -759,6 +759,20 @@ START_TEST(refresh_and_invalidate_begin_cascades_and_foreign_changes_do_not)
 }
 END_TEST
 
+/* It was acknowledged, and the sidecar that knows of it is going. */
+START_TEST(a_cascade_that_waits_for_its_time_is_not_lost_when_the_daemon_stops)
+{
+	struct world w = start();
+	fill_dependents(&w);
+	expect(w.c[0], "0", "DEL provider:a");
+	harness_stop(w.h);
+	expect(w.redis, "nil", "GET full");
+	expect(w.redis, "nil", "GET stats:a");
+	expect_soon(w.c[1], "nil", "GET full");
+	harness_free(w.h);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -791,6 +805,7 @@ int main(void)
 		a_guard_is_noticed_while_changes_are_not_heard_of,
 		thirty_eight_deletions_are_one_invalidation_of_each_dependent_type,
 		refresh_and_invalidate_begin_cascades_and_foreign_changes_do_not,
+		a_cascade_that_waits_for_its_time_is_not_lost_when_the_daemon_stops,
 	};
 	return harness_main("coherence", tests, sizeof(tests) / sizeof(tests[0]));
 }
