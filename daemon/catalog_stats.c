@@ -1,5 +1,6 @@
 /* The catalog's figures for STATS and INFO, and how the whole is, for HEALTH; see catalog.h. */
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../conf/conf.h"
@@ -123,17 +124,54 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 	return o;
 }
 
+/* Of the states of breakers the one that is worse. */
+static const char *worse(const char *a, const char *b)
+{
+	return strcmp(a, "open") == 0 || strcmp(b, "closed") == 0 ? a : b;
+}
+
+static void add_failing(cJSON *failing, const char *source, struct fetch_health health)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "source", source);
+	cJSON_AddStringToObject(o, "state", health.state);
+	cJSON_AddStringToObject(o, "error", health.cause);
+	cJSON_AddItemToArray(failing, o);
+}
+
+static cJSON *source_health(const struct catalog *c, cJSON *reasons)
+{
+	const struct conf *conf = c->tiers.conf;
+	cJSON *o = cJSON_CreateObject(), *failing = cJSON_CreateArray();
+	struct fetch_health connections = fetch_database_health(c->fetcher);
+	const char *database = connections.state, *programs = "closed";
+	if (connections.cause[0]) {
+		add_failing(failing, "database", connections);
+		add_reason(reasons, "the database cannot be reached");
+	}
+	for (size_t i = 0; i < conf->n_types; i++) {
+		const struct conf_type *type = &conf->types[i];
+		struct fetch_health health = fetch_type_health(c->fetcher, type);
+		const char **all = type->fetch.kind == CONF_FETCH_EXEC ? &programs : &database;
+		*all = worse(*all, health.state);
+		if (!health.cause[0])
+			continue;
+		char reason[CATALOG_ERROR_MAX];
+		snprintf(reason, sizeof(reason), "fetches of type %s fail again and again", type->name);
+		add_failing(failing, type->name, health);
+		add_reason(reasons, reason);
+	}
+	cJSON_AddStringToObject(o, "database", database);
+	cJSON_AddStringToObject(o, "programs", programs);
+	cJSON_AddItemToObject(o, "failing", failing);
+	return o;
+}
+
 struct cJSON *catalog_health(struct catalog *c)
 {
 	cJSON *o = cJSON_CreateObject(), *reasons = cJSON_CreateArray();
 	cJSON_AddItemToObject(o, "redis", redis_health(c, reasons));
-	cJSON *sources = cJSON_AddObjectToObject(o, "sources");
-	cJSON_AddStringToObject(sources, "database", fetch_database_state(c->fetcher));
-	cJSON_AddStringToObject(sources, "programs", fetch_programs_state(c->fetcher));
-	if (strcmp(fetch_database_state(c->fetcher), "closed") != 0)
-		add_reason(reasons, "the database does not answer in time and is left alone for a while");
-	if (strcmp(fetch_programs_state(c->fetcher), "closed") != 0)
-		add_reason(reasons, "a program that fetches does not end in time and is left alone for a while");
+	cJSON_AddItemToObject(o, "sources", source_health(c, reasons));
 	cJSON *replay = cJSON_AddObjectToObject(o, "replay");
 	cJSON_AddNumberToObject(replay, "keys", (double)replay_count(c->replay));
 	cJSON_AddNumberToObject(replay, "bytes", (double)replay_bytes(c->replay));
