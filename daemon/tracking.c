@@ -109,12 +109,18 @@ void tracking_doubt(struct tracking *t)
 		say(t->options.data, ignore_reply, NULL, 1, (const char *const[]){"PING"});
 }
 
-/* ---- without tracking ---- */
+/* ---- to be told by the others ---- */
 
 static void announce(struct tracking *t)
 {
 	t->announced_ms = clock_ms();
 	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"PUBLISH", OWN_CHANNEL, t->id});
+}
+
+static void announce_again(struct tracking *t)
+{
+	if (clock_ms() - t->announced_ms >= ANNOUNCE_MS)
+		announce(t);
 }
 
 /* The server will not do it, now or later. Other errors pass. */
@@ -264,7 +270,7 @@ static void told(struct tracking *t, const char *data, size_t len)
 		return;
 	if (len == ID_LEN)
 		t->needed_until_ms = clock_ms() + NEED_MS;
-	else if (t->coherence != COHERENCE_TRACKING)            /* else Redis tells it, too */
+	else if (t->coherence != COHERENCE_TRACKING || t->unwritable[0])        /* else Redis tells it, too */
 		changed(t, data + ID_LEN + 1, len - ID_LEN - 1);
 }
 
@@ -340,13 +346,26 @@ static void prove_by_message(struct tracking *t)
 	say(t->options.data, on_redirect, t, 2, (const char *const[]){"CLIENT", "GETREDIR"});
 }
 
+/* What is fetched now is in memory only, and Redis tells nobody of the end of a key that it
+ * does not have: so the others must. */
 static void not_stored(struct tracking *t, const char *error)
 {
-	if (!t->unwritable[0])
+	if (!t->unwritable[0]) {
 		log_warning("probe_refused", "reason=%s", log_quote(error));
+		announce(t);
+	}
 	snprintf(t->unwritable, sizeof(t->unwritable), "%s", error);
 	if (t->coherence == COHERENCE_TRACKING)
 		prove_by_message(t);
+}
+
+/* Redis takes writes again: what is in memory only, of which it will tell nothing, is to be
+ * compared with what it has. */
+static void stored_again(struct tracking *t)
+{
+	t->unwritable[0] = '\0';
+	if (t->coherence == COHERENCE_TRACKING)
+		begin_anew(t, "changes of what Redis did not take were heard of from other sidecars only");
 }
 
 static void on_stored(void *arg, const redisReply *reply, const char *reason)
@@ -360,11 +379,11 @@ static void on_stored(void *arg, const redisReply *reply, const char *reason)
 	p->answered++;
 	p->stored = is_taken ? p->answered : 0;
 	p->stored_ms = clock_ms();
-	if (is_taken)
-		t->unwritable[0] = '\0';
-	else if (redis_link_is_unready(reply->str))
+	if (is_taken && t->unwritable[0])
+		stored_again(t);
+	else if (!is_taken && redis_link_is_unready(reply->str))
 		redis_link_restart(t->options.data, reply->str);
-	else
+	else if (!is_taken)
 		not_stored(t, reply->str);
 }
 
@@ -416,12 +435,13 @@ static void watch_tracking(struct tracking *t)
 	} else {
 		send_probe(t);
 	}
+	if (t->unwritable[0])
+		announce_again(t);
 }
 
 static void watch_fallback(struct tracking *t)
 {
-	if (clock_ms() - t->announced_ms >= ANNOUNCE_MS)
-		announce(t);
+	announce_again(t);
 	if (clock_ms() - t->refused_ms >= RETRY_MS) {
 		t->refused_ms = clock_ms();
 		begin(t);

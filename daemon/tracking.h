@@ -12,7 +12,7 @@
  * A server that refuses CLIENT TRACKING leaves the sidecars to tell each other, over
  * a pub/sub channel; what applications change there is then only noticed by TTL. A sidecar
  * that depends on being told says so every few seconds, so that those whom Redis tells of
- * changes tell it, too. Every half minute it asks for tracking again. */
+ * changes tell it, too; and so does one whose values Redis does not take. Every half minute it asks for tracking again. */
 #ifndef CATCACHED_TRACKING_H
 #define CATCACHED_TRACKING_H
 

@@ -132,6 +132,21 @@ static void kill_client(const char *name)
 	ck_assert_int_eq(number_of(tell("CLIENT KILL ID %lld", client_named(name))), 1);
 }
 
+static void on_written(void *arg, const struct redis_result *r)
+{
+	ck_assert_int_eq(r->status, REDIS_ANSWERED);
+	if (arg)
+		*(bool *)arg = true;
+}
+
+/* A second goes by between two proofs, most of it by the clock alone. */
+static void skip_a_second(struct sidecar *s)
+{
+	int64_t proof_ms = tracking_stats(s->redis->tracking)->last_proof_ms;
+	run_until(tracking_stats(s->redis->tracking)->last_proof_ms != proof_ms, LIMIT_MS);
+	clock_skew(700);
+}
+
 /* ---- hearing ---- */
 
 START_TEST(state_goes_from_away_over_deaf_to_tracking)
@@ -377,9 +392,28 @@ START_TEST(full_server_is_tracked_all_the_same)
 	told("DEL models:a");
 	run_until(has_heard(&a, "models:a"), LIMIT_MS);
 	told("CONFIG SET maxmemory 0");
-	run_until(!redis_unwritable(a.redis)[0], LIMIT_MS);
+	run_until(a.n_states >= 2 && is_tracking(&a), LIMIT_MS);        /* to compare what it did not take */
+	ck_assert_str_eq(redis_unwritable(a.redis), "");
+	forget(&a);
 	run_for(NOTICED_MS);
 	ck_assert_uint_eq(a.n_states, 0);
+}
+END_TEST
+
+/* Of a key that is in the memory of sidecars only Redis has nothing to tell. */
+START_TEST(end_of_a_key_that_a_full_server_does_not_have_is_told_by_the_sidecar)
+{
+	struct key key = key_of("models:absent", 13);
+	open_sidecar(&b);
+	run_until(is_tracking(&b), LIMIT_MS);
+	make_full();
+	for (int i = 0; i < 10; i++)
+		skip_a_second(&b);
+	bool is_deleted = false;
+	redis_delete(b.redis, &key, 1, on_written, &is_deleted);
+	run_until(is_deleted && has_heard(&a, "models:absent"), LIMIT_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+	told("CONFIG SET maxmemory 0");
 }
 END_TEST
 
@@ -450,13 +484,6 @@ START_TEST(busy_server_is_away_and_then_tracked_again)
 END_TEST
 
 /* ---- several sidecars ---- */
-
-static void on_written(void *arg, const struct redis_result *r)
-{
-	ck_assert_int_eq(r->status, REDIS_ANSWERED);
-	if (arg)
-		*(bool *)arg = true;
-}
 
 static void write_key(struct sidecar *s, const char *name)
 {
@@ -531,14 +558,6 @@ START_TEST(fill_is_told_too_where_tracking_is_refused)
 	run_until(is_filled && has_heard(&b, "models:a"), NOTICED_MS);
 }
 END_TEST
-
-/* A second goes by between two proofs, most of it by the clock alone. */
-static void skip_a_second(struct sidecar *s)
-{
-	int64_t proof_ms = tracking_stats(s->redis->tracking)->last_proof_ms;
-	run_until(tracking_stats(s->redis->tracking)->last_proof_ms != proof_ms, LIMIT_MS);
-	clock_skew(700);
-}
 
 /* For b changes are told by Redis, for a only by b. */
 START_TEST(sidecar_that_is_refused_is_told_by_one_that_is_not)
@@ -647,6 +666,7 @@ int main(void)
 	tcase_add_test(tc, swapped_database_is_noticed);
 	tcase_add_test(tc, probe_that_is_flushed_or_deleted_is_no_swap);
 	tcase_add_test(tc, full_server_is_tracked_all_the_same);
+	tcase_add_test(tc, end_of_a_key_that_a_full_server_does_not_have_is_told_by_the_sidecar);
 	tcase_add_test(tc, read_only_server_is_tracked_all_the_same);
 	tcase_add_test(tc, lost_subscriber_of_a_full_server_is_noticed);
 	tcase_add_test(tc, lost_redirection_of_a_full_server_is_noticed);
