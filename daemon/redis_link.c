@@ -1,14 +1,15 @@
 /* A connection to Redis; see redis_link.h.
  *
- *   WAITING --timer--> RESOLVING --errand--> CONNECTING --> HANDSHAKE --> UP
- *      ^                                                                   |
- *      +------------- lost(): error, time-out, refused, closed ------------+
+ *   WAITING --timer--> RESOLVING --errand--> CONNECTING --> HANDSHAKE --> TRIAL --> UP
+ *      ^                                                                            |
+ *      +------------------ lost(): error, time-out, refused, closed ----------------+
  *
- * A connection that is made proves nothing: the handshake's commands have the time-out of
- * any other, so a server that is slower than that does not come up. Nor does one that is
- * up forget its failures before it has answered something.
+ * Until the handshake has been answered there is the patience of connecting: so whoever
+ * hung is reached as soon as it goes on. Then a PING is on trial, with the time-out of any
+ * command: a server that is slower than that does not come up. Nor does one that is up
+ * forget its failures before it has answered something.
  *
- * Invariant: ac is set in CONNECTING, HANDSHAKE and UP and only then. Commands in
+ * Invariant: ac is set from CONNECTING to UP and only then. Commands in
  * calls are in the order they were sent, which is the order of their replies; the
  * deadline timer watches the first. */
 #include "redis_link.h"
@@ -42,7 +43,7 @@
 #define REASON_MAX 160
 #define RELAY_READ 65536
 
-enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
+enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_TRIAL, LINK_UP };
 
 struct call {
 	TAILQ_ENTRY(call) link;
@@ -259,7 +260,7 @@ static void drop(struct redis_link *l, const char *reason)
 static void come_up(struct redis_link *l)
 {
 	l->state = LINK_UP;
-	event_del(l->deadline); /* that of connecting */
+	event_del(l->deadline); /* that of the trial */
 	l->reason[0] = '\0';
 	l->stats.connects++;
 	log_warning("redis_up", "link=%s after_ms=%lld", l->options.name, (long long)(clock_ms() - l->down_since_ms));
@@ -282,10 +283,10 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
 
 /* ---- deadlines ---- */
 
-/* What connects has its own time: until it is connected, and for what is no call (SUBSCRIBE). */
+/* SUBSCRIBE, the last step of a subscriber, is no call. */
 static bool is_connecting(const struct redis_link *l)
 {
-	return l->state == LINK_CONNECTING || (l->state == LINK_HANDSHAKE && TAILQ_EMPTY(&l->calls));
+	return l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE || (l->state == LINK_TRIAL && TAILQ_EMPTY(&l->calls));
 }
 
 static int64_t due_ms(const struct redis_link *l)
@@ -489,7 +490,7 @@ static void on_hello(void *arg, const char *data, size_t len, bool is_end, const
 {
 	struct redis_link *l = arg;
 	(void)len, (void)reason;
-	if (data && is_end && l->state == LINK_HANDSHAKE)
+	if (data && is_end && l->state == LINK_TRIAL)
 		come_up(l);
 }
 
@@ -525,7 +526,7 @@ static void on_subscribed(redisAsyncContext *ac, void *r, void *privdata)
 	if (strcmp(reply->element[0]->str, "message") == 0) {
 		proved(l);
 		l->options.on_message(l->options.arg, reply, "");
-	} else if (l->state == LINK_HANDSHAKE && strcmp(reply->element[0]->str, "subscribe") == 0
+	} else if (l->state == LINK_TRIAL && strcmp(reply->element[0]->str, "subscribe") == 0
 	    && !l->options.channels[reply->element[2]->integer])
 		come_up(l);
 }
@@ -546,6 +547,7 @@ static void subscribe(struct redis_link *l)
 	reply_add_bulk_str(&b, "SUBSCRIBE");
 	add_words(&b, n, l->options.channels);
 	buf_add_char(&b, '\0');
+	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
 	(void)redisAsyncFormattedCommand(l->ac, on_subscribed, l, b.data, b.len - 1); /* failed: it is closing, lost() follows */
 	buf_free(&b);
 }
@@ -559,15 +561,6 @@ static void on_client_id(void *arg, const redisReply *reply, const char *reason)
 		l->client_id = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 }
 
-/* A name does no harm if some managed server refuses it. */
-static void on_named(void *arg, const redisReply *reply, const char *reason)
-{
-	struct redis_link *l = arg;
-	(void)reason;
-	if (reply && l->state == LINK_HANDSHAKE && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
-		drop(l, reply->str);
-}
-
 bool redis_link_is_unready(const char *error)
 {
 	static const char *const codes[] = {"BUSY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN "};
@@ -577,13 +570,13 @@ bool redis_link_is_unready(const char *error)
 	return false;
 }
 
-/* The last command of the handshake: it serves, and in time. That it cannot write (MISCONF),
- * or may not be asked this, is no reason to stay away. */
+/* It serves, and in time. That it cannot write (MISCONF), or may not be asked this, is no
+ * reason to stay away. */
 static void on_pinged(void *arg, const redisReply *reply, const char *reason)
 {
 	struct redis_link *l = arg;
 	(void)reason;
-	if (!reply || l->state != LINK_HANDSHAKE)
+	if (!reply || l->state != LINK_TRIAL)
 		return;
 	if (reply->type == REDIS_REPLY_ERROR && redis_link_is_unready(reply->str))
 		drop(l, reply->str);
@@ -606,12 +599,28 @@ static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char 
 	buf_free(&b);
 }
 
+/* CLIENT SETNAME is the last command of the handshake; some managed servers refuse it, which
+ * does no harm. */
+static void on_named(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)reason;
+	if (!reply || l->state != LINK_HANDSHAKE)
+		return;
+	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0) {
+		drop(l, reply->str);
+		return;
+	}
+	l->state = LINK_TRIAL;
+	event_del(l->deadline);                 /* that of connecting */
+	say(l, on_pinged, 1, (const char *[]){"PING"});
+}
+
 static void shake_hands(struct redis_link *l)
 {
 	const struct conf_redis *c = l->conf;
 	char db[16];
 	l->state = LINK_HANDSHAKE;
-	event_del(l->deadline);                 /* the commands have a shorter one */
 	if (c->password && c->user)
 		say(l, on_handshake, 3, (const char *[]){"AUTH", c->user, c->password});
 	else if (c->password)
@@ -619,10 +628,9 @@ static void shake_hands(struct redis_link *l)
 	snprintf(db, sizeof(db), "%u", c->db);
 	if (c->db)
 		say(l, on_handshake, 2, (const char *[]){"SELECT", db});
-	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", l->options.name});
 	if (l->options.channels)
 		say(l, on_client_id, 2, (const char *[]){"CLIENT", "ID"});
-	say(l, on_pinged, 1, (const char *[]){"PING"});
+	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", l->options.name});
 }
 
 static void on_connect(const redisAsyncContext *ac, int status)
