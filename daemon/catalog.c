@@ -109,6 +109,16 @@ void catalog_free(struct catalog *c)
 	free(c);
 }
 
+void catalog_finish(struct catalog *c)
+{
+	catalog_cascades_fire(c);
+}
+
+bool catalog_is_busy(const struct catalog *c)
+{
+	return c->tiers.redis && redis_pending(c->tiers.redis);
+}
+
 struct memory *catalog_memory(const struct catalog *c)
 {
 	return c->tiers.memory;
@@ -444,4 +454,5 @@ void catalog_tick(struct catalog *c)
 {
 	memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
 	catalog_replay_some(c);
+	catalog_guard_tick(c);
 }

@@ -1,6 +1,4 @@
-/* EXPLAIN and HEALTH: what is known about one key, and about the whole, told to a
- * person and to a program; see catalog.h. */
-#include <cjson/cJSON.h>
+/* EXPLAIN: what is known about one key, told to a person; see catalog.h. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,12 +7,9 @@
 #include "../proto/buf.h"
 #include "catalog_impl.h"
 #include "clock.h"
-#include "fetch.h"
 #include "history.h"
 #include "replay.h"
 #include "value.h"
-
-/* ---- EXPLAIN ---- */
 
 struct explanation {
 	struct catalog *catalog;
@@ -280,54 +275,4 @@ void catalog_explain(struct catalog *c, const struct key *key, outcome_fn done, 
 		read_lease(x);
 	else
 		on_probed(x, &(struct redis_result){.status = REDIS_NIL});
-}
-
-/* ---- HEALTH ---- */
-
-static void add_reason(cJSON *reasons, const char *text)
-{
-	cJSON_AddItemToArray(reasons, cJSON_CreateString(text));
-}
-
-static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
-{
-	const struct redis *redis = c->tiers.redis;
-	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "state", !redis ? "off" : redis_up(redis) ? "up" : "down");
-	if (!redis)
-		return o;
-	enum coherence coherence = redis_coherence(redis);
-	cJSON_AddStringToObject(o, "breaker", redis_breaker(redis));
-	cJSON_AddStringToObject(o, "coherence", tracking_coherence_name(coherence));
-	cJSON_AddStringToObject(o, "reason", redis_reason(redis));
-	if (!redis_up(redis))
-		add_reason(reasons, "Redis does not answer: values come from memory and the database, writes wait");
-	else if (coherence == COHERENCE_DEAF)
-		add_reason(reasons, "changes in Redis are not heard of: every read is compared with Redis");
-	else if (coherence == COHERENCE_PUBSUB)
-		add_reason(reasons, "Redis refuses CLIENT TRACKING: changes made past the sidecars are noticed late");
-	return o;
-}
-
-struct cJSON *catalog_health(struct catalog *c)
-{
-	cJSON *o = cJSON_CreateObject(), *reasons = cJSON_CreateArray();
-	cJSON_AddItemToObject(o, "redis", redis_health(c, reasons));
-	cJSON *sources = cJSON_AddObjectToObject(o, "sources");
-	cJSON_AddStringToObject(sources, "database", fetch_database_state(c->fetcher));
-	cJSON_AddStringToObject(sources, "programs", fetch_programs_state(c->fetcher));
-	if (strcmp(fetch_database_state(c->fetcher), "closed") != 0)
-		add_reason(reasons, "the database does not answer in time and is left alone for a while");
-	if (strcmp(fetch_programs_state(c->fetcher), "closed") != 0)
-		add_reason(reasons, "a program that fetches does not end in time and is left alone for a while");
-	cJSON_AddItemToObject(o, "replay", catalog_replay_figures(c));
-	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
-	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
-	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));
-	cJSON_AddBoolToObject(o, "guarded", c->tiers.is_guarded);
-	if (c->tiers.is_guarded)
-		add_reason(reasons, "the guard key is set: what is fetched is not stored");
-	cJSON_AddStringToObject(o, "status", cJSON_GetArraySize(reasons) ? "degraded" : "ok");
-	cJSON_AddItemToObject(o, "reasons", reasons);
-	return o;
 }

@@ -4,6 +4,8 @@
 #ifndef CATCACHED_CATALOG_IMPL_H
 #define CATCACHED_CATALOG_IMPL_H
 
+#include <string.h>
+
 #include "catalog.h"
 #include "tiers.h"
 
@@ -23,6 +25,9 @@ struct catalog {
 	const char **prefixes;          /* what Redis is to tell of */
 	size_t n_prefixes;
 	struct key guard;               /* len 0: none */
+	unsigned guard_looks;           /* under way */
+	bool is_guard_known;            /* the last look was answered */
+	int64_t guard_looked_ms;
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
 	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
 	struct event *sweep;            /* runs while memory is to be swept */
@@ -35,6 +40,16 @@ struct catalog {
  * prefixes; catalog_watch_fini frees them. */
 struct redis_watch catalog_watch_init(struct catalog *c);
 void catalog_watch_fini(struct catalog *c);
+
+/* The guard key may have been changed by us: until Redis has said what it is, it counts as set. */
+void catalog_guard_changed(struct catalog *c);
+static inline bool catalog_is_guard(const struct catalog *c, const char *data, size_t len)
+{
+	return len && len == c->guard.len && memcmp(data, c->guard.data, len) == 0;
+}
+
+/* Looks at the guard key if nobody tells of its changes; called at short intervals. */
+void catalog_guard_tick(struct catalog *c);
 
 /* Tells Redis again what it refused (full, read-only); called at short intervals. */
 void catalog_replay_some(struct catalog *c);
@@ -57,6 +72,7 @@ struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 /* The timers of the cascades. */
 void catalog_cascades_init(struct catalog *c, struct event_base *base);
 void catalog_cascades_fini(struct catalog *c);
+void catalog_cascades_fire(struct catalog *c);  /* those that wait for their time: now */
 
 /* A key of type was invalidated here: so will be what depends on it. */
 void catalog_cascade(struct catalog *c, const struct conf_type *type);
@@ -76,9 +92,6 @@ int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, c
 /* Redis gave no good answer about a key: a declared key is then not known to exist;
  * for another there is no one else to ask, so the outcome is an error, put into error. */
 struct outcome catalog_without_redis(bool is_declared, const struct redis_result *r, char error[CATALOG_ERROR_MAX]);
-
-/* What Redis is still to be told, for STATS and HEALTH. */
-struct cJSON *catalog_replay_figures(const struct catalog *c);
 
 /* How many keys a removal touched: what Redis says; but a key written while Redis was
  * away is in memory only, so no fewer than memory knew of. */

@@ -38,6 +38,8 @@ bool catalog_declares(const struct catalog *c, const char *data, size_t len)
 static void forget_keys(struct passing *p)
 {
 	for (size_t i = 0; i < p->n_keys; i++) {
+		if (catalog_is_guard(p->catalog, p->keys[i].data, p->keys[i].len))
+			catalog_guard_changed(p->catalog);
 		tiers_forget(&p->catalog->tiers, &p->keys[i]);
 		flights_wake(p->catalog->flights, &p->keys[i]);
 	}
@@ -61,7 +63,7 @@ static struct passing *passing_new(struct catalog *c, const struct request_arg *
 	struct passing *p = xcalloc(1, sizeof(*p) + (reads ? 0 : argc * sizeof(p->keys[0])));
 	p->catalog = c;
 	for (size_t i = 1; i < argc && !reads; i++) {
-		if (!catalog_declares(c, argv[i].data, argv[i].len))
+		if (!catalog_declares(c, argv[i].data, argv[i].len) && !catalog_is_guard(c, argv[i].data, argv[i].len))
 			continue;
 		char *bytes = key_room_add(&p->room, argv[i].len);
 		memcpy(bytes, argv[i].data, argv[i].len);

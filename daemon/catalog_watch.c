@@ -11,6 +11,7 @@
 #include "log.h"
 #include "replay.h"
 
+#define GUARD_LOOK_MS 1000      /* between two looks at the guard key where nobody tells of its changes */
 #define LEASES CONF_OWN_PREFIX "lease:{"
 
 /* ---- prefixes ---- */
@@ -52,25 +53,45 @@ static void collect_prefixes(struct catalog *c)
 
 /* ---- the guard key ---- */
 
+/* Of several looks under way the last to be answered counts. Without an answer it stays as it
+ * was known last, to be looked at again. */
 static void on_guard(void *arg, const struct redis_result *r)
 {
 	struct catalog *c = arg;
-	/* Without an answer it stays as it was known last; coherence comes back with another question. */
-	if (r->status == REDIS_ANSWERED)
+	c->is_guard_known = r->status == REDIS_ANSWERED;
+	if (--c->guard_looks == 0 && c->is_guard_known)
 		tiers_set_guarded(&c->tiers, r->number > 0);
 }
 
 static void look_at_guard(struct catalog *c)
 {
-	if (c->guard.len)
-		redis_exists(c->tiers.redis, &c->guard, on_guard, c);
+	if (!c->guard.len)
+		return;
+	c->guard_looks++;
+	c->guard_looked_ms = clock_ms();
+	redis_exists(c->tiers.redis, &c->guard, on_guard, c);
 }
 
-/* It was set or removed: until Redis has said which, it counts as set. */
-static void guard_changed(struct catalog *c)
+void catalog_guard_changed(struct catalog *c)
 {
 	tiers_set_guarded(&c->tiers, true);
 	look_at_guard(c);
+}
+
+void catalog_guard_tick(struct catalog *c)
+{
+	struct redis *redis = c->tiers.redis;
+	if (!c->guard.len || !redis || !redis_up(redis) || clock_ms() - c->guard_looked_ms < GUARD_LOOK_MS)
+		return;
+	if (redis_coherence(redis) != COHERENCE_TRACKING || !c->is_guard_known)
+		look_at_guard(c);
+}
+
+static void on_own_change(void *arg, const struct key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (catalog_is_guard(arg, keys[i].data, keys[i].len))
+			catalog_guard_changed(arg);
 }
 
 /* ---- events ---- */
@@ -119,8 +140,8 @@ static void on_change(void *arg, const struct key *key)
 		lease_changed(c, &leased);
 		return;
 	}
-	if (c->guard.len && key_equal(key, &c->guard))
-		guard_changed(c);
+	if (catalog_is_guard(c, key->data, key->len))
+		catalog_guard_changed(c);
 	history_noted(c->history, key, "a change heard from Redis");
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
 		heard(c, key);
@@ -149,7 +170,7 @@ static void on_flush(void *arg)
 		if (tiers_has_redis(&c->tiers, &conf->types[i]))
 			catalog_drop_prefix(c, &conf->types[i], "", 0, ignore_dropped, NULL);
 	if (c->guard.len)
-		guard_changed(c);
+		catalog_guard_changed(c);
 	flights_wake_all(c->flights);
 }
 
@@ -157,7 +178,7 @@ static void on_coherence(void *arg, enum coherence now)
 {
 	struct catalog *c = arg;
 	tiers_set_coherence(&c->tiers, now);
-	if (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB)
+	if (now != COHERENCE_AWAY)
 		look_at_guard(c);
 	flights_wake_all(c->flights);
 }
@@ -181,7 +202,7 @@ struct redis_watch catalog_watch_init(struct catalog *c)
 		c->guard = key_of(c->tiers.conf->guard, strlen(c->tiers.conf->guard));
 	collect_prefixes(c);
 	return (struct redis_watch){.prefixes = c->prefixes, .n_prefixes = c->n_prefixes, .on_change = on_change,
-		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .arg = c};
+		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .on_own_change = on_own_change, .arg = c};
 }
 
 void catalog_watch_fini(struct catalog *c)

@@ -18,17 +18,22 @@
 
 /* ---- making and unmaking ---- */
 
+/* Redis is tried by the link of our commands alone: the others follow it. */
 static void on_state(void *arg, bool up)
 {
 	struct redis *r = arg;
 	if (up)
 		r->watch.on_up(r->watch.arg);
 	tracking_on_data(r->tracking, up);
+	for (int i = 0; i < 2 && r->relays[i]; i++)
+		redis_link_hold(r->relays[i], !up);
 }
 
 static void on_relay_state(void *arg, bool up)
 {
-	(void)arg, (void)up;
+	struct redis *r = arg;
+	if (!up)
+		tracking_doubt(r->tracking);
 }
 
 struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch)
@@ -41,7 +46,7 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 		.on_state = on_state, .arg = r});
 	for (int i = 0; i < 2; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
-			.on_state = on_relay_state, .relay_resp = 2 + i, .arg = r});
+			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
 		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
 		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
@@ -77,6 +82,16 @@ const char *redis_reason(const struct redis *r)
 enum coherence redis_coherence(const struct redis *r)
 {
 	return tracking_coherence(r->tracking);
+}
+
+const char *redis_refusal(const struct redis *r)
+{
+	return tracking_refusal(r->tracking);
+}
+
+const char *redis_unwritable(const struct redis *r)
+{
+	return tracking_unwritable(r->tracking);
 }
 
 static void send_key_command(struct redis_op *op, redis_take_fn take, const char *word, const struct key *key)
@@ -133,6 +148,14 @@ void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, voi
 }
 
 /* ---- writing ---- */
+
+/* Whatever writes, deletes or expires keys ends here. */
+static void tell_changed(struct redis *r, const struct key *keys, size_t n)
+{
+	tracking_publish(r->tracking, keys, n);
+	if (r->watch.on_own_change)
+		r->watch.on_own_change(r->watch.arg, keys, n);
+}
 
 static void take_written(struct redis_op *op, const redisReply *reply)
 {
@@ -251,7 +274,7 @@ void redis_write_as(struct redis *r, const struct key *key, struct value *value,
 		send_windowed_set(op, key, value, how);
 	else
 		redis_op_send_set(op, how->wants_old ? take_value : take_written, key, value, how);
-	tracking_publish(r->tracking, key, 1);
+	tell_changed(r, key, 1);
 }
 
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
@@ -279,7 +302,7 @@ void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_
 	struct redis_op *op = redis_op_new(r, done, arg);
 	send_delete(op, NULL, keys, n, true);
 	send_delete(op, take_number, keys, n, false);
-	tracking_publish(r->tracking, keys, n);
+	tell_changed(r, keys, n);
 }
 
 void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
@@ -339,7 +362,7 @@ void redis_edit(struct redis *r, const struct key *key, const struct redis_edit 
 	else
 		set_words(&w, how);
 	send_words(op, how->wants_value ? take_value : take_number, key, &w, &how->stale, how->wants_value ? "nil" : "number");
-	tracking_publish(r->tracking, key, 1);
+	tell_changed(r, key, 1);
 }
 
 /* ---- passing on ---- */
@@ -433,6 +456,14 @@ void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_ea
 	struct scan *s = xmalloc(sizeof(*s));
 	*s = (struct scan){.redis = r, .pattern = scan_pattern(prefix, prefix_len), .each = each, .done = done, .arg = arg};
 	scan_step(s, "0");
+}
+
+size_t redis_pending(const struct redis *r)
+{
+	size_t n = redis_link_stats(r->link)->pending;
+	for (int i = 0; i < 2 && r->relays[i]; i++)
+		n += redis_link_stats(r->relays[i])->pending;
+	return n;
 }
 
 const struct redis_stats *redis_stats(struct redis *r)

@@ -56,6 +56,9 @@ struct redis_watch {
 	void (*on_flush)(void *arg);
 	void (*on_coherence)(void *arg, enum coherence now);
 	void (*on_up)(void *arg);       /* it answers again: what is sent from here goes before all else */
+	/* Commands of ours that change these keys have been sent: what is asked from here comes
+	 * after them. Redis does not tell us of our own changes. NULL is allowed. */
+	void (*on_own_change)(void *arg, const struct key *keys, size_t n);
 	void *arg;
 };
 
@@ -68,7 +71,8 @@ void redis_free(struct redis *r);
 bool redis_up(const struct redis *r);
 
 /* closed while it is up; open while it is left alone between attempts to reach it;
- * half_open during an attempt. One for the process: all that goes to Redis goes this way. */
+ * half_open during an attempt. One for the process: while it is not closed, no other
+ * connection to Redis is tried. */
 const char *redis_breaker(const struct redis *r);
 
 /* Why it is not up; "" while it is. */
@@ -198,7 +202,14 @@ void redis_told_absent(struct redis *r, const struct key *key, redis_done_fn don
 /* If key is the lease of a key: that key, borrowed from it. */
 bool redis_lease_of(const struct key *lease, struct key *key);
 
+/* How much of what changes in Redis is heard; why no more (tracking_refusal), and why it is
+ * proved by messages (tracking_unwritable). */
 enum coherence redis_coherence(const struct redis *r);
+const char *redis_refusal(const struct redis *r);
+const char *redis_unwritable(const struct redis *r);
+
+/* Commands that Redis has not answered, those of clients included. */
+size_t redis_pending(const struct redis *r);
 
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;

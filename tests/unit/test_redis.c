@@ -996,15 +996,18 @@ END_TEST
 
 /* ---- a server that is none ---- */
 
-/* Answers the first thing it reads, the end of the handshake, with OK; the next
- * with text, at once or a byte a tick. That is for the link of the commands: the other
+/* Answers the first two things it reads, the handshake's end and the PING, with OK and with
+ * pong; the next with text, at once or a byte a tick. That is for the link of the commands: the other
  * links of a struct redis are turned away. */
 static struct {
 	struct evconnlistener *listener;
-	struct event *readable, *pace;
-	const char *text;
+	struct event *readable, *pace, *pause;
+	const char *pong, *text;
+	const char *late;               /* what will be sent after delay_ms */
+	int delay_ms;
 	bool trickles, closes;          /* after the text */
 	unsigned n_connections, n_reads;
+	unsigned n_others;              /* turned away */
 	size_t sent;
 } fake;
 
@@ -1015,6 +1018,13 @@ static void on_fake_pace(evutil_socket_t fd, short what, void *arg)
 		event_del(fake.pace);
 }
 
+static void on_fake_pause(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	if (fake.readable)
+		(void)!send(event_get_fd(fake.readable), fake.late, strlen(fake.late), MSG_NOSIGNAL); /* it may be gone */
+}
+
 static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 {
 	char bytes[65536];
@@ -1023,9 +1033,13 @@ static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 		event_del(fake.readable);
 		return;
 	}
-	bool is_handshake = fake.n_reads++ == 0;
-	const char *text = is_handshake ? "+OK\r\n" : fake.text;
-	if (!is_handshake && fake.trickles)
+	bool is_handshake = fake.n_reads < 2;
+	const char *text = fake.n_reads == 0 ? "+OK\r\n" : fake.n_reads == 1 ? fake.pong : fake.text;
+	fake.n_reads++;
+	if (fake.delay_ms) {
+		fake.late = text;
+		event_add(fake.pause, &(struct timeval){.tv_usec = fake.delay_ms * 1000});
+	} else if (!is_handshake && fake.trickles)
 		event_add(fake.pace, &(struct timeval){.tv_usec = TICK_MS * 1000});
 	else if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 || (!is_handshake && fake.closes))
 		shutdown(fd, SHUT_RDWR);
@@ -1047,6 +1061,7 @@ static void on_fake_greeting(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK);
 	(void)what, (void)arg;
 	if (n <= 0 || memmem(bytes, (size_t)n, "catcached-", 10)) {
+		fake.n_others++;
 		close(fd);
 		return;
 	}
@@ -1070,8 +1085,10 @@ static void setup_fake(void)
 	socklen_t len = sizeof(at);
 	setup();
 	memset(&fake, 0, sizeof(fake));
+	fake.pong = "+PONG\r\n";
 	fake.text = "";
 	fake.pace = event_new(base, -1, EV_PERSIST, on_fake_pace, NULL);
+	fake.pause = evtimer_new(base, on_fake_pause, NULL);
 	fake.listener = evconnlistener_new_bind(base, on_fake_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
 		(struct sockaddr *)&at, sizeof(at));
 	ck_assert_ptr_nonnull(fake.listener);
@@ -1089,6 +1106,7 @@ static void teardown_fake(void)
 	redis = NULL;
 	drop_fake_connection();
 	event_free(fake.pace);
+	event_free(fake.pause);
 	evconnlistener_free(fake.listener);
 	teardown();
 }
@@ -1123,6 +1141,35 @@ START_TEST(link_may_be_freed_while_its_name_is_looked_up)
 END_TEST
 
 /* In all it takes longer than a call may wait for a byte. */
+/* It serves, but slower than the timeout: each command would wait in vain. */
+START_TEST(server_slower_than_the_timeout_does_not_come_up)
+{
+	conf.connect_timeout_ms = LIMIT_MS;
+	fake.delay_ms = TIMEOUT_MS * 3 / 2;
+	redis = redis_new(base, &conf, &watch);
+	run_until(redis_stats(redis)->timeouts >= 3, LIMIT_MS);
+	ck_assert(!redis_up(redis));
+	ck_assert_uint_eq(redis_stats(redis)->connects, 0);
+	ck_assert_uint_eq(fake.n_others, 0);
+	fake.delay_ms = 0;
+	run_until(redis_up(redis), LIMIT_MS);
+}
+END_TEST
+
+START_TEST(server_that_serves_nobody_is_tried_by_one_connection_alone)
+{
+	fake.pong = "-LOADING Redis is loading the dataset in memory\r\n";
+	redis = redis_new(base, &conf, &watch);
+	run_until(fake.n_connections >= 4, LIMIT_MS);
+	ck_assert(!redis_up(redis));
+	ck_assert_msg(strstr(redis_reason(redis), "LOADING"), "%s", redis_reason(redis));
+	ck_assert_uint_eq(fake.n_others, 0);
+	fake.pong = "-MISCONF what can be read is good\r\n";
+	run_until(redis_up(redis), LIMIT_MS);
+	run_until(fake.n_others, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(reply_that_trickles_in_takes_its_time)
 {
 	enum { BYTES = 300 };
@@ -1262,6 +1309,8 @@ int main(void)
 	tcase_add_test(tc, server_is_found_by_name_over_tcp);
 	tcase_add_test(tc, name_that_is_not_known_is_the_reason_of_a_link_that_is_down);
 	tcase_add_test(tc, link_may_be_freed_while_its_name_is_looked_up);
+	tcase_add_test(tc, server_slower_than_the_timeout_does_not_come_up);
+	tcase_add_test(tc, server_that_serves_nobody_is_tried_by_one_connection_alone);
 	tcase_add_test(tc, reply_that_trickles_in_takes_its_time);
 	tcase_add_test(tc, reply_that_never_ends_is_cut_off);
 	tcase_add_test(tc, reply_that_is_none_drops_the_link);
