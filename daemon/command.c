@@ -225,6 +225,13 @@ static bool is_redis_to_know(const struct call *call)
 	return !name_has(call, '\0') && (is_redis_to_judge(call) || (name_has(call, '.') && catalog_passes(call->server->catalog)));
 }
 
+/* What a browser sends, or can be made to send, is not answered, as in Redis (which would
+ * close the connection that all share). */
+static bool is_http(const struct call *call)
+{
+	return call_arg_is(call, 0, "POST") || call_arg_is(call, 0, "Host:");
+}
+
 static bool check_subcommand(struct call *call)
 {
 	const struct command *parent = call->command;
@@ -244,6 +251,10 @@ bool command_check(struct call *call)
 {
 	const struct command *found = command_find(call->argv[0].data, call->argv[0].len);
 	call->command = found;
+	if (!found && is_http(call)) {
+		client_close_after_reply(call->client);
+		return false;
+	}
 	if (!found && is_redis_to_know(call))
 		return true;
 	if (!found) {

@@ -178,7 +178,6 @@ void command_refuse_watching(struct call *call);
 void command_refuse_cluster(struct call *call);
 void command_refuse_setting(struct call *call);
 void command_refuse_harmful(struct call *call);
-void command_refuse_http(struct call *call);
 
 void command_scan(struct call *call);           /* command_keyspace.c */
 void command_keys(struct call *call);

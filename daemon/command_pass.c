@@ -164,9 +164,3 @@ void command_refuse_harmful(struct call *call)
 {
 	refuse(call, "NOPERM", "concerns a server that others share: run it on Redis itself");
 }
-
-/* What a browser sends, or can be made to send: it is not answered, as in Redis. */
-void command_refuse_http(struct call *call)
-{
-	client_close_after_reply(call->client);
-}

@@ -403,8 +403,6 @@ const struct command commands[] = {
 	REFUSED("ASKING", command_refuse_cluster),
 	REFUSED("READONLY", command_refuse_cluster),
 	REFUSED("READWRITE", command_refuse_cluster),
-	REFUSED("POST", command_refuse_http),
-	REFUSED("HOST:", command_refuse_http),
 	REFUSED("SYNC", command_refuse_harmful),
 	REFUSED("PSYNC", command_refuse_harmful),
 	REFUSED("REPLCONF", command_refuse_harmful),

@@ -277,7 +277,7 @@ END_TEST
 /* So many can say it at once. */
 static const char harmless[] = "PING\r\n*2\r\n$4\r\nECHO\r\n$5\r\nabcde\r\nMULTI\r\nPING 'x y'\r\nNOSUCH\r\nEXEC\r\n";
 
-START_TEST(clients_that_send_byte_by_byte_get_redis_replies_and_hold_up_nobody)
+START_TEST(clients_that_send_byte_by_byte_hold_up_nobody)
 {
 	enum { N = 10 };
 	struct world w = start();
@@ -718,7 +718,7 @@ int main(void)
 		no_command_harms_those_who_share_the_connections_to_redis,
 		a_hundred_thousand_nested_arrays_get_redis_reply,
 		a_conversation_cut_at_any_byte_gets_redis_replies,
-		clients_that_send_byte_by_byte_get_redis_replies_and_hold_up_nobody,
+		clients_that_send_byte_by_byte_hold_up_nobody,
 		a_broken_conversation_gets_redis_replies,
 		who_stops_sending_still_gets_large_and_late_replies,
 		a_million_pings_in_one_write_are_answered,

@@ -330,6 +330,7 @@ static struct {
 	const char *hello;              /* of a RESP3 relay */
 	const char *text;
 	bool closes;
+	bool is_on_trial;               /* the link's PING after the handshake is next */
 	unsigned n_connections, n_reads;
 } fake;
 
@@ -357,7 +358,11 @@ static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 	if (n <= 0) {
 		event_del(fake_readable);
 	} else if (memmem(bytes, (size_t)n, "SETNAME", 7)) {
+		fake.is_on_trial = true;
 		fake_say(fd, "+OK\r\n");
+	} else if (fake.is_on_trial && memmem(bytes, (size_t)n, "PING", 4)) {
+		fake.is_on_trial = false;
+		fake_say(fd, "+PONG\r\n");
 	} else if (memmem(bytes, (size_t)n, "HELLO", 5)) {
 		fake_say(fd, fake.hello);
 	} else {
