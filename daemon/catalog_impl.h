@@ -24,6 +24,7 @@ struct catalog {
 	size_t n_prefixes;
 	struct key guard;               /* len 0: none */
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
+	bool is_behind;                 /* Redis had words of ours to be told at some tick, and not taken all since */
 	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
 	struct event *sweep;            /* runs while memory is to be swept */
 };
