@@ -29,6 +29,7 @@ struct catalog {
 	bool is_guard_known;            /* the last look was answered */
 	int64_t guard_looked_ms;
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
+	bool is_behind;                 /* Redis had words of ours to be told at some tick, and not taken all since */
 	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
 	struct event *sweep;            /* runs while memory is to be swept */
 };

@@ -190,10 +190,23 @@ static void on_up(void *arg)
 	replay_flush(c->replay, c->tiers.redis);
 }
 
+/* What Redis refused at first it has taken now. What others changed meanwhile it may have
+ * refused, too, and told nobody of: a DEL of what only we hold, for one. */
+static void caught_up(struct catalog *c)
+{
+	log_info("replayed", "%s", "");
+	tiers_distrust(&c->tiers);
+}
+
 void catalog_replay_some(struct catalog *c)
 {
-	if (c->tiers.redis && redis_up(c->tiers.redis))
-		on_up(c);
+	bool has_words = replay_count(c->replay), waits = has_words || replay_clears(c->replay);
+	if (!c->tiers.redis || !redis_up(c->tiers.redis))
+		return;
+	if (c->is_behind && !waits)
+		caught_up(c);
+	c->is_behind = waits && (c->is_behind || has_words);
+	on_up(c);
 }
 
 struct redis_watch catalog_watch_init(struct catalog *c)

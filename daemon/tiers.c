@@ -115,6 +115,12 @@ void tiers_set_coherence(struct tiers *t, enum coherence now)
 	t->trusted_epoch = now == COHERENCE_AWAY ? 0 : now == COHERENCE_DEAF ? t->epoch + 1 : t->epoch;
 }
 
+void tiers_distrust(struct tiers *t)
+{
+	t->epoch++;
+	t->trusted_epoch += t->trusted_epoch > 0;
+}
+
 void tiers_set_guarded(struct tiers *t, bool guarded)
 {
 	if (t->is_guarded == guarded)

@@ -91,6 +91,9 @@ int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms);   
 /* Redis's changes are heard of, or not any more: moves the epoch. */
 void tiers_set_coherence(struct tiers *t, enum coherence now);
 
+/* Nothing that is held is trusted any more until it is compared with Redis. */
+void tiers_distrust(struct tiers *t);
+
 void tiers_set_guarded(struct tiers *t, bool guarded);
 
 /* The shortest test, for the hit path: e is fresh beyond doubt. */
