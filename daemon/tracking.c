@@ -398,12 +398,19 @@ static void on_found(void *arg, const redisReply *reply, const char *reason)
 	p->is_missing = reply->type != REDIS_REPLY_STRING || strtoul(reply->str, NULL, 10) != p->stored;
 }
 
+static void arm_timer(struct tracking *t)
+{
+	event_add(t->timer, &(struct timeval){.tv_usec = PROBE_MS * 1000});
+}
+
+/* One at a time, and PROBE_MS apart, so that each message can be told from the next. */
 static void send_probe(struct tracking *t)
 {
 	struct probe *p = &t->probing;
 	char number[16], ttl[16];
-	if (!redis_link_up(t->probe))
+	if (!redis_link_up(t->probe) || p->sent != p->answered)
 		return;
+	arm_timer(t);
 	p->heard_before = p->heard;
 	p->heard = 0;
 	snprintf(number, sizeof(number), "%u", ++p->sent);
@@ -488,7 +495,7 @@ struct tracking *tracking_new(const struct tracking_options *options)
 	t->probe = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
 		.name = "catcached-probe", .on_state = on_probe, .is_held = true, .arg = t});
 	t->timer = event_new(options->base, -1, EV_PERSIST, on_timer, t);
-	event_add(t->timer, &(struct timeval){.tv_usec = PROBE_MS * 1000});
+	arm_timer(t);
 	return t;
 }
 
