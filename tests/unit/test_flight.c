@@ -1,28 +1,26 @@
-/* flight.c over the real memory tier and tiers, with Redis off (or a link that is
- * down, where a test says so). The source is a fake: no real one can be made to
- * complete at chosen moments. For its sake flight.c is compiled into this program,
- * under other names, since the Makefile links the real objects as well. */
-#define fetch_start fake_fetch_start
-#define fetch_is_run_by fake_fetch_is_run_by
-#define flights_new tested_flights_new
-#define flights_set_fetcher tested_flights_set_fetcher
-#define flights_close tested_flights_close
-#define flights_free tested_flights_free
-#define flights_read tested_flights_read
-#define flights_look tested_flights_look
-#define flights_refresh tested_flights_refresh
-#define flights_is_fetched_by tested_flights_is_fetched_by
-#define flights_wake tested_flights_wake
-#define flights_wake_all tested_flights_wake_all
-#define flights_count tested_flights_count
-#define flights_waiting tested_flights_waiting
-#include "../../daemon/flight.c"
-
+/* Flights over the real memory tier and tiers, with Redis off (or a link that is down,
+ * where a test says so). The source is a fake, which the Makefile links in place of
+ * fetch_start and fetch_is_run_by. */
 #include <check.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../daemon/check.h"
+#include "../../daemon/clock.h"
+#include "../../daemon/fetch.h"
+#include "../../daemon/flight.h"
+#include "../../daemon/history.h"
+#include "../../daemon/log.h"
+#include "../../daemon/redis.h"
+#include "../../daemon/replay.h"
+#include "../../daemon/tiers.h"
+#include "../../daemon/value.h"
 #include "../../daemon/worker.h"
+#include "../../proto/buf.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define FAKE_GROUP 4711                 /* the process group of each fake fetch */
@@ -66,7 +64,10 @@ struct fake {
 static struct fake fakes[FLIGHTS_MAX + 100];    /* in the order they were started */
 static size_t n_fakes;
 
-void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
+void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg);
+bool __wrap_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group);
+
+void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
 {
 	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
 	if (n_fakes == LEN(fakes))
@@ -76,7 +77,7 @@ void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const cha
 	snprintf(fake->name, sizeof(fake->name), "%s", name);
 }
 
-bool fake_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+bool __wrap_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
 {
 	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
 	for (size_t i = 0; i < n_fakes; i++)
@@ -123,7 +124,7 @@ static void bring_failure(size_t i, const char *reason)
 struct reader {
 	unsigned answers;
 	struct outcome outcome;         /* its value is a reference, its error a copy */
-	char error[ERROR_MAX];
+	char error[400];
 	void (*then)(struct reader *r); /* called from within the answer */
 	struct reader *next;            /* for then */
 };

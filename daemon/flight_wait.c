@@ -1,0 +1,104 @@
+/* Who waits for a flight, and what each of them wants; see flight_impl.h. */
+#include "flight_impl.h"
+
+#include <stdlib.h>
+
+#include "../proto/buf.h"
+#include "clock.h"
+
+#define GRACE_MS 1000
+
+void flight_join(struct flight *f, enum read_mode mode, outcome_fn done, void *arg)
+{
+	int64_t patience_ms = f->type->fetch.timeout_ms + f->all->tiers->conf->redis.timeout_ms + LEASE_MS + GRACE_MS;
+	struct waiter *w = xmalloc(sizeof(*w));
+	/* A refresh wants a fetch that begins now: what is under way is too old for it. */
+	if (mode >= READ_REFRESH && f->step != STEP_MEMORY && !f->is_awaiting)
+		f->fence.broken = true;
+	*w = (struct waiter){.mode = mode, .late = f->step != STEP_MEMORY && f->fence.broken,
+		.deadline_ms = clock_ms() + patience_ms, .done = done, .arg = arg};
+	TAILQ_INSERT_TAIL(&f->waiters, w, link);
+	f->all->waiting++;
+}
+
+static bool has_mode(const struct flight *f, enum read_mode from, enum read_mode to)
+{
+	const struct waiter *w;
+	TAILQ_FOREACH(w, &f->waiters, link)
+		if (w->mode >= from && w->mode <= to)
+			return true;
+	return false;
+}
+
+bool flight_wants_fetch(const struct flight *f)
+{
+	return has_mode(f, READ_REFRESH, READ_FORCE);
+}
+
+bool flight_is_peeked(const struct flight *f)
+{
+	return has_mode(f, READ_PEEK, READ_PEEK);
+}
+
+bool flight_is_forced(const struct flight *f)
+{
+	return has_mode(f, READ_FORCE, READ_FORCE);
+}
+
+bool flight_is_wanted(const struct flight *f)
+{
+	return f->is_behind || !TAILQ_EMPTY(&f->waiters);
+}
+
+/* They are taken out first, since an answer may bring new waiters at once. */
+size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o)
+{
+	struct waiters now = TAILQ_HEAD_INITIALIZER(now);
+	size_t count = 0;
+	for (struct waiter *w = TAILQ_FIRST(&f->waiters), *next; w; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (!test(w))
+			continue;
+		TAILQ_REMOVE(&f->waiters, w, link);
+		TAILQ_INSERT_TAIL(&now, w, link);
+	}
+	for (struct waiter *w; (w = TAILQ_FIRST(&now)); ) {
+		TAILQ_REMOVE(&now, w, link);
+		f->all->waiting--;
+		count++;
+		w->done(w->arg, o);
+		free(w);
+	}
+	return count;
+}
+
+bool waiter_is_any(struct waiter *w)
+{
+	(void)w;
+	return true;
+}
+
+bool waiter_is_peek(struct waiter *w)
+{
+	return w->mode == READ_PEEK;
+}
+
+bool waiter_is_get(struct waiter *w)
+{
+	return w->mode == READ_GET;
+}
+
+bool waiter_is_early(struct waiter *w)
+{
+	return !w->late;
+}
+
+bool waiter_is_overdue(struct waiter *w)
+{
+	return clock_ms() >= w->deadline_ms;
+}
+
+bool waiter_has_tried_enough(struct waiter *w)
+{
+	return !w->late && ++w->tries >= FLIGHT_TRIES;
+}
