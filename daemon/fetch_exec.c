@@ -195,8 +195,9 @@ static void answer_failure(struct hook *h)
 		fetch_call_failed(h->call, "exit status %d%s%s", h->status, colon, h->line);
 }
 
-/* Exit status 1 means that the key does not exist; but it is also what many an
- * interpreter ends with when the program breaks, so its last words are told. */
+/* Exit status 1 without output means that the key does not exist; but it is also what many an
+ * interpreter ends with when the program breaks, so its last words are told, and one that
+ * has begun to write a value has failed. */
 static void answer_absence(struct hook *h)
 {
 	if (h->line_len)
@@ -214,7 +215,7 @@ static void finish(struct hook *h)
 	if (h->status == 0) {
 		fetch_call_end_with(call, &h->out);
 	} else {
-		if (h->status == 1)
+		if (h->status == 1 && h->out.len == 0)
 			answer_absence(h);
 		else
 			answer_failure(h);

@@ -37,8 +37,8 @@ static struct world start(void)
 	struct world w = {.h = harness_new()};
 	harness_redis_start(w.h, "");
 	harness_hook(w.h, "hook", "cd \"$(dirname \"$0\")\"; n=$(wc -l <hook.runs)\n"
-		"while [ -e hold ]; do sleep 0.01; done; [ \"$(cat status)\" = 0 ] || echo the source is ill >&2\n"
-		"printf 'run %d' \"$n\"; exit \"$(cat status)\"");
+		"while [ -e hold ]; do sleep 0.01; done; \n"
+		"[ \"$(cat status)\" = 0 ] || { echo the source is ill >&2; exit \"$(cat status)\"; }; printf 'run %d' \"$n\"");
 	harness_write(w.h, "status", "0");
 	harness_start(w.h, config);
 	w.c = harness_connect(w.h);

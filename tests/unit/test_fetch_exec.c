@@ -118,11 +118,12 @@ START_TEST(exit_status_0_is_found_and_stdout_the_value)
 }
 END_TEST
 
-START_TEST(exit_status_1_does_not_exist_whatever_was_printed)
+START_TEST(exit_status_1_does_not_exist_unless_something_was_printed)
 {
 	struct answer a;
-	run_script(&a, "echo half a value; echo no such model >&2; exit 1");
+	run_script(&a, "echo no such model >&2; exit 1");
 	ck_assert_int_eq(a.status, FETCH_ABSENT);
+	expect_script_failed("printf '[1,2'; echo Traceback >&2; exit 1", "exit status 1: Traceback");
 }
 END_TEST
 
@@ -432,7 +433,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, exit_status_0_is_found_and_stdout_the_value);
-	tcase_add_test(tc, exit_status_1_does_not_exist_whatever_was_printed);
+	tcase_add_test(tc, exit_status_1_does_not_exist_unless_something_was_printed);
 	tcase_add_test(tc, any_other_exit_status_is_an_error_with_the_first_line_of_stderr);
 	tcase_add_test(tc, long_stderr_is_cut_and_drained);
 	tcase_add_test(tc, hook_that_dies_is_an_error_that_names_the_signal);
