@@ -75,13 +75,6 @@ static void guard_changed(struct catalog *c)
 
 /* ---- events ---- */
 
-static void heard(struct catalog *c, const struct key *key)
-{
-	const char *mark = history_heard(c->history, key);
-	if (mark)
-		redis_unfill(c->tiers.redis, key, mark);
-}
-
 /* What happened to the lease of a key that is remembered as absent: another sidecar may
  * have found the same, or have ended it with a DEL. */
 struct absence {
@@ -122,7 +115,7 @@ static void on_change(void *arg, const struct key *key)
 	if (c->guard.len && key_equal(key, &c->guard))
 		guard_changed(c);
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
-		heard(c, key);
+		history_heard(c->history, key);
 	tiers_forget(&c->tiers, key);
 	flights_wake(c->flights, key);
 }

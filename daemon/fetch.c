@@ -41,7 +41,7 @@ struct fetcher {
 static void on_refusal(evutil_socket_t fd, short what, void *arg)
 {
 	struct fetcher *f = arg;
-	struct fetch_result result = {.status = FETCH_FAILED};
+	struct fetch_result result = {.status = FETCH_FAILED, .was_refused = true};
 	struct passages now = TAILQ_HEAD_INITIALIZER(now);
 	(void)fd, (void)what;
 	clock_update();

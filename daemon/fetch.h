@@ -28,6 +28,7 @@ struct fetch_result {
 	enum fetch_status status;
 	struct value *value;            /* FETCH_FOUND */
 	bool timed_out;                 /* FETCH_FAILED: the source did not answer in time */
+	bool was_refused;               /* FETCH_FAILED: the source was not asked */
 	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a line that names the cause, without keys or values */
 };
 

@@ -82,6 +82,9 @@ static void sweep_waiters(struct flight *f)
 {
 	if (TAILQ_EMPTY(&f->waiters) || !waiter_is_overdue(TAILQ_FIRST(&f->waiters)))
 		return;
+	if (f->is_judged)
+		flight_answer(f, waiter_is_overdue_early, &f->outcome);
+	flight_serve_held(f, waiter_is_overdue_get);
 	flight_count(f)->timeouts += flight_answer(f, waiter_is_overdue, &(struct outcome){.status = OUTCOME_ERROR,
 		.error = "UNAVAILABLE fetch: no answer within the deadline"});
 }
@@ -111,7 +114,7 @@ static void wake_where(struct flights *all, bool (*test)(const struct flight *f)
 
 static bool is_lease_over(const struct flight *f)
 {
-	return clock_ms() >= f->lease_due_ms || TAILQ_EMPTY(&f->waiters)
+	return clock_ms() >= f->lease_due_ms || (TAILQ_EMPTY(&f->waiters) && !f->is_slow)
 		|| !tiers_reaches_redis(f->all->tiers, f->type);
 }
 
@@ -203,7 +206,7 @@ static struct flight *flight_new(struct flights *all, const struct conf_type *ty
  * stale_while_revalidate, or if the fetch has passed its soft_timeout. */
 static bool need_not_wait(const struct flight *f)
 {
-	bool is_revalidating = f->held.value && f->held.expires_ms != MEMORY_FOREVER
+	bool is_revalidating = f->held.value && !f->held.is_missing && f->held.expires_ms != MEMORY_FOREVER
 		&& clock_ms() < f->held.expires_ms + f->type->stale_while_revalidate_ms;
 	return f->step == STEP_WAIT && f->is_past_tiers && !f->fence.broken && !flight_wants_fetch(f)
 		&& (is_revalidating || (f->is_slow && flight_is_held_usable(f)));

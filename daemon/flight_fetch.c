@@ -13,35 +13,14 @@
 #include "replay.h"
 #include "value.h"
 
-static enum step fetch_failed(struct flight *f, const char *reason)
+static enum step fetch_failed(struct flight *f, const char *reason, bool is_of_source)
 {
 	int64_t took_us = clock_us() - f->fetch_began_us;
 	int64_t backoff_ms = history_failed(f->all->history, flight_key(f), took_us, reason);
 	snprintf(f->error, sizeof(f->error), "%s", reason);
-	flight_give_lease_back(f, REDIS_LEASE_FAILED, backoff_ms);
+	/* That our breaker is open says nothing about the others. */
+	flight_give_lease_back(f, is_of_source ? REDIS_LEASE_FAILED : REDIS_LEASE_WON, backoff_ms);
 	return flight_fail_try(f, "UNAVAILABLE fetch: ", reason);
-}
-
-static void on_soft_timeout(evutil_socket_t fd, short what, void *arg)
-{
-	struct flight *f = arg;
-	(void)fd, (void)what;
-	clock_update();
-	if (!flight_is_held_usable(f))
-		return;
-	struct outcome o = flight_outcome_of_held(f);
-	f->is_behind = f->is_slow = true;
-	flight_count(f)->stale_errors += flight_answer(f, waiter_is_get, &o);
-}
-
-static void arm_soft_timeout(struct flight *f)
-{
-	int64_t ms = f->type->fetch.soft_timeout_ms;
-	if (!ms || !flight_is_held_usable(f))
-		return;
-	if (!f->soft)
-		f->soft = evtimer_new(f->all->base, on_soft_timeout, f);
-	event_add(f->soft, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
 static void on_fetched(void *arg, const struct fetch_result *r);
@@ -53,17 +32,16 @@ enum step flight_step_fetch(struct flight *f)
 	f->fetch_began_us = clock_us();
 	f->was_guarded = t->is_guarded;
 	f->guard_changes = t->guard_changes;
-	arm_soft_timeout(f);
 	fetch_start(f->all->fetcher, f->type, flight_name(f), on_fetched, f);
 	return STEP_WAIT;
 }
 
-/* Served, but not stored in any tier. */
+/* Served, but not stored in any tier: those who wait elsewhere do so in vain. */
 static enum step serve_only(struct flight *f, uint64_t *counter)
 {
 	++*counter;
 	history_fetched(f->all->history, flight_key(f), clock_us() - f->fetch_began_us);
-	flight_give_lease_back(f, REDIS_LEASE_WON, 0);
+	flight_give_lease_back(f, REDIS_LEASE_UNSTORED, 0);
 	return flight_end_try(f);
 }
 
@@ -76,22 +54,10 @@ static bool is_guarded(const struct flight *f)
 /* The source says that the key does not exist: so it must not in any tier. */
 static enum step fetched_nothing(struct flight *f)
 {
-	struct tiers *t = f->all->tiers;
 	flight_count(f)->fetch_absent++;
-	history_fetched(f->all->history, flight_key(f), clock_us() - f->fetch_began_us);
 	flight_drop_held(f);
 	flight_set_absent(f);
-	if (f->fence.broken)
-		return flight_try_again(f);
-	if (is_guarded(f))
-		return serve_only(f, &flight_count(f)->guarded);
-	(void)memory_drop(t->memory, flight_key(f), clock_ms());
-	if (!tiers_reaches_redis(t, f->type) || !(flight_wants_fetch(f) || f->is_behind))
-		flight_give_lease_back(f, REDIS_LEASE_ABSENT, f->type->negative_ttl_ms);
-	else
-		flight_remove(f); /* and the lease with it */
-	f->is_leased = false;
-	return flight_without_value(f, f->type->negative_ttl_ms);
+	return STEP_FILL;
 }
 
 static void on_fetched(void *arg, const struct fetch_result *r)
@@ -112,7 +78,7 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 	} else {
 		flight_count(f)->fetch_failures++;
 		log_warning("fetch_failed", "type=%s took_ms=%lld reason=%s", f->type->name, took_ms, log_quote(r->error));
-		f->step = fetch_failed(f, r->error);
+		f->step = fetch_failed(f, r->error, !r->was_refused);
 	}
 	flight_run(f);
 }
@@ -125,7 +91,7 @@ static enum step refused(struct flight *f, uint64_t *counter, const char *reason
 	++*counter;
 	snprintf(text, sizeof(text), "refused: %s", reason);
 	log_warning("fetch_refused", "type=%s reason=%s", f->type->name, log_quote(reason));
-	return fetch_failed(f, text);
+	return fetch_failed(f, text, true);
 }
 
 /* What max_shrink compares: elements of an array, else bytes. */
@@ -199,10 +165,12 @@ static void on_filled(void *arg, const struct redis_result *r);
 enum step flight_step_fill(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
+	struct value *v = f->value;
+	f->is_judged = true;
 	if (f->fence.broken)
 		return flight_try_again(f);
-	if (f->value->len > f->type->max_value) {
-		log_warning("fetch_not_stored", "type=%s bytes=%zu max_value=%llu", f->type->name, f->value->len,
+	if (v && v->len > f->type->max_value) {
+		log_warning("fetch_not_stored", "type=%s bytes=%zu max_value=%llu", f->type->name, v->len,
 			(unsigned long long)f->type->max_value);
 		return serve_only(f, &flight_count(f)->oversize);
 	}
@@ -210,26 +178,40 @@ enum step flight_step_fill(struct flight *f)
 		return serve_only(f, &flight_count(f)->guarded);
 	if (!f->is_leased || !tiers_reaches_redis(t, f->type))
 		return STEP_STORE;
-	redis_fill(t->redis, flight_key(f), f->token, f->value,
-		tiers_redis_ttl_ms(f->type, f->outcome.ttl_ms > 0 ? f->outcome.ttl_ms : 0), on_filled, f);
+	/* For the last time: a renewal that came between would look like a change. */
+	redis_renew(t->redis, flight_key(f), f->token, LEASE_MS);
+	f->lease_due_ms = INT64_MAX;
+	redis_fill(t->redis, flight_key(f), f->token, v, v ? tiers_redis_ttl_ms(f->type, f->outcome.ttl_ms > 0 ? f->outcome.ttl_ms : 0)
+		: f->type->negative_ttl_ms, on_filled, f);
 	return STEP_WAIT;
+}
+
+/* The lease is not ours any more, or the key has changed. If Redis was lost meanwhile nobody
+ * knows which: then another try would come to no better. */
+static enum step fill_refused(struct flight *f)
+{
+	bool was_lost = f->epoch < f->all->tiers->trusted_epoch;
+	return was_lost && !f->fence.broken ? serve_only(f, &flight_count(f)->fenced) : flight_try_again(f);
 }
 
 /* A Redis that is full or read-only does not take it; memory still does. */
 static void on_filled(void *arg, const struct redis_result *r)
 {
 	struct flight *f = arg;
-	bool is_refused = r->status == REDIS_ANSWERED && r->number == 0;
-	f->is_filled = r->status == REDIS_ANSWERED && !is_refused;
-	if (f->is_filled && f->fence.broken)
-		redis_unfill(f->all->tiers->redis, flight_key(f), r->mark);
-	else if (f->is_filled)
-		history_filled(f->all->history, flight_key(f), r->mark);
-	if (r->status != REDIS_ANSWERED)
-		flight_count(f)->redis_failures++;
-	else
+	bool is_answered = r->status == REDIS_ANSWERED, is_too_late = f->fence.broken || is_guarded(f);
+	f->is_filled = is_answered && r->number == 1;
+	if (f->is_filled && is_too_late && f->value)
+		redis_unfill(f->all->tiers->redis, flight_key(f), f->value);
+	if (is_answered)
 		f->is_leased = false; /* it went with the fill, or was not ours any more */
-	f->step = is_refused ? flight_try_again(f) : STEP_STORE;
+	else
+		flight_count(f)->redis_failures++;
+	if (is_answered && !f->is_filled)
+		f->step = fill_refused(f);
+	else if (is_too_late && !f->fence.broken)
+		f->step = serve_only(f, &flight_count(f)->guarded);
+	else
+		f->step = STEP_STORE;
 	flight_run(f);
 }
 
@@ -237,13 +219,19 @@ enum step flight_step_store(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
 	const struct outcome *o = &f->outcome;
+	bool is_fetched = !f->value || o->source == SOURCE_FETCH;
 	if (f->fence.broken)
 		return flight_try_again(f);
-	(void)tiers_remember(t, f->type, flight_key(f), f->value, o->ttl_ms > 0 ? o->ttl_ms : 0, o->source, f->epoch);
+	if (f->value) {
+		(void)tiers_remember(t, f->type, flight_key(f), f->value, o->ttl_ms > 0 ? o->ttl_ms : 0, o->source, f->epoch);
+	} else {
+		(void)memory_drop(t->memory, flight_key(f), clock_ms());
+		tiers_remember_absent(t, f->type, flight_key(f), f->type->negative_ttl_ms, f->epoch);
+	}
 	/* Redis does not have it: what it has instead is older. */
-	if (o->source == SOURCE_FETCH && tiers_has_redis(t, f->type) && !f->is_filled)
+	if (is_fetched && tiers_has_redis(t, f->type) && !f->is_filled)
 		replay_delete(f->all->replay, f->type, flight_key(f));
-	if (o->source == SOURCE_FETCH)
+	if (is_fetched)
 		history_fetched(f->all->history, flight_key(f), clock_us() - f->fetch_began_us);
 	flight_give_lease_back(f, REDIS_LEASE_WON, 0);
 	return flight_end_try(f);

@@ -31,6 +31,7 @@ struct waiter {
 	enum read_mode mode;
 	bool late;              /* came after the key changed under this try: its result is too old for it */
 	unsigned tries;
+	struct value *spare;    /* what the last broken try had found for it: better than an error; or NULL */
 	int64_t deadline_ms;
 	outcome_fn done;
 	void *arg;
@@ -44,6 +45,8 @@ struct held {
 	struct value *value;            /* NULL: none */
 	int64_t expires_ms;             /* end of its TTL, which may be past */
 	enum source source;
+	bool is_from_before;            /* Redis was lost since it came */
+	bool is_missing;                /* Redis does not have it; still, no change of it was heard of */
 };
 
 struct flight {
@@ -54,7 +57,8 @@ struct flight {
 	struct waiters waiters;
 	bool is_past_tiers;             /* the tiers have nothing better than what is held: a peek has its answer */
 	bool is_behind;                 /* goes on even if nobody waits */
-	bool is_slow;                   /* its fetch has passed soft_timeout */
+	bool is_slow;                   /* its fetch, or that of another, has passed soft_timeout */
+	bool was_present;               /* Redis had something newer than what was held */
 
 	/* of this try */
 	struct fence fence;             /* stands from MEMORY to the end of the try */
@@ -63,6 +67,7 @@ struct flight {
 	struct held held;
 	struct value *value;            /* what was found */
 	struct outcome outcome;
+	bool is_judged;                 /* it was fetched and may be served */
 	struct check check;
 	int64_t fetch_began_us;
 	uint64_t guard_changes;         /* of the tiers when the fetch began */
@@ -73,7 +78,7 @@ struct flight {
 	bool is_filled;                 /* Redis has taken what was fetched in this try */
 	bool is_awaiting;               /* somebody else's */
 	bool was_woken;                 /* since it was asked for */
-	int64_t lease_due_ms;           /* ours: renew it then; else: look again then */
+	int64_t lease_due_ms;           /* ours: renew it then (never during a fill); else: look again then */
 	char token[REDIS_TOKEN_LEN + 1];
 	char awaited[REDIS_TOKEN_LEN + 1];      /* of the holder waited for last */
 
@@ -107,7 +112,7 @@ bool flight_is_peeked(const struct flight *f);
 bool flight_is_forced(const struct flight *f);
 bool flight_is_wanted(const struct flight *f);
 
-/* Answers those for whom test says so; their number. */
+/* Answers those for whom test says so; their number. Who has a spare gets that for an error. */
 typedef bool (*waiter_test)(struct waiter *w);
 size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o);
 bool waiter_is_any(struct waiter *w);
@@ -115,7 +120,12 @@ bool waiter_is_peek(struct waiter *w);
 bool waiter_is_get(struct waiter *w);
 bool waiter_is_early(struct waiter *w);
 bool waiter_is_overdue(struct waiter *w);
+bool waiter_is_overdue_early(struct waiter *w);
+bool waiter_is_overdue_get(struct waiter *w);
 bool waiter_has_tried_enough(struct waiter *w);         /* after a broken try, which it counts */
+
+/* Keeps what a broken try has found for those who came before it broke. */
+void flight_keep_spare(struct flight *f);
 
 /* ---- flight_try.c: what a try has, and its ends ---- */
 
@@ -130,12 +140,12 @@ void flight_set_error(struct flight *f, const char *prefix, const char *reason);
 
 /* What is held. It is usable where it may stand in for a fetch that failed or takes long. */
 void flight_hold(struct flight *f, struct value *v, int64_t expires_ms, enum source source);
+void flight_serve_held(struct flight *f, waiter_test test);             /* while it is usable */
 void flight_drop_held(struct flight *f);
 bool flight_is_held_fresh(const struct flight *f);
 bool flight_is_held_usable(const struct flight *f);
 struct outcome flight_outcome_of_held(const struct flight *f);
 
-void flight_remove(struct flight *f);                   /* the key, from Redis */
 void flight_give_lease_back(struct flight *f, enum redis_lease outcome, int64_t tell_ms);
 
 /* Ends: with the outcome it has; absent, known for some ms; because the key changed; with

@@ -2,6 +2,7 @@
  * waited for; see flight_impl.h. */
 #include "flight_impl.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,13 @@
 #include "history.h"
 #include "redis.h"
 
+/* ---- who need not wait ---- */
+
 /* For those who do not want a fetch: the tiers have nothing better than this. */
 static struct outcome outcome_of_tiers(const struct flight *f)
 {
-	return f->held.value ? flight_outcome_of_held(f) : (struct outcome){.status = OUTCOME_ABSENT};
+	bool has_value = f->held.value && !f->held.is_missing;
+	return has_value ? flight_outcome_of_held(f) : (struct outcome){.status = OUTCOME_ABSENT};
 }
 
 static void answer_peeks(struct flight *f)
@@ -23,9 +27,75 @@ static void answer_peeks(struct flight *f)
 	flight_answer(f, waiter_is_peek, &o);
 }
 
+/* Whoever fetches takes long: what is held is served, and replaced behind. */
+static void serve_slow(struct flight *f)
+{
+	if (!flight_is_held_usable(f))
+		return;
+	f->is_behind = true;
+	flight_serve_held(f, waiter_is_get);
+}
+
+static void on_soft_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct flight *f = arg;
+	(void)fd, (void)what;
+	clock_update();
+	f->is_slow = true;
+	serve_slow(f);
+}
+
+/* It runs from when a fetch was first wanted, whoever does it and however many tries it takes. */
+static void heed_soft_timeout(struct flight *f)
+{
+	int64_t ms = f->type->fetch.soft_timeout_ms;
+	if (f->is_slow)
+		serve_slow(f);
+	if (!ms || f->is_slow || !flight_is_held_usable(f))
+		return;
+	if (!f->soft)
+		f->soft = evtimer_new(f->all->base, on_soft_timeout, f);
+	if (!evtimer_pending(f->soft, NULL))
+		event_add(f->soft, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+}
+
+/* ---- the lease ---- */
+
 static void on_lease(void *arg, const struct redis_result *r);
 
-/* One fetch for the fleet: Redis says whose it is. */
+/* What Redis has left of the value that is held, at the most. */
+static int64_t left_in_redis_ms(const struct flight *f)
+{
+	if (f->held.expires_ms == MEMORY_FOREVER)
+		return INT64_MAX;
+	int64_t ms = f->held.expires_ms - clock_ms() + tiers_window_ms(f->type);
+	return (ms > 0 ? ms : 0) + f->all->tiers->conf->redis.timeout_ms; /* what it took to read it was counted off */
+}
+
+static enum redis_claim claim_of(const struct flight *f)
+{
+	if (flight_wants_fetch(f))
+		return REDIS_CLAIM_ALWAYS;
+	if (f->is_newer_here)
+		return REDIS_CLAIM_REPLACE;
+	if (!f->held.value || f->held.is_missing)
+		return REDIS_CLAIM_ABSENT;
+	return f->was_present ? REDIS_CLAIM_REPLACE : REDIS_CLAIM_REFRESH;
+}
+
+/* What failed elsewhere may work here: it is tried once before others are believed, if
+ * there is nothing to serve. */
+static void bid(struct flight *f, const struct history_record *h)
+{
+	struct redis_bid bid = {.token = f->token, .lease_ms = LEASE_MS, .claim = claim_of(f), .left_ms = left_in_redis_ms(f),
+		.defies_failure = !flight_is_held_usable(f) && (!h || !h->failures), .awaited = f->awaited};
+	snprintf(f->token, sizeof(f->token), "%08lx%08lx", (unsigned long)random() & 0xffffffff, (unsigned long)random() & 0xffffffff);
+	f->was_woken = false;
+	redis_acquire(f->all->tiers->redis, flight_key(f), &bid, on_lease, f);
+}
+
+/* One fetch for the fleet: Redis says whose it is. Under the guard nothing is stored, so
+ * nobody would have what another fetches. */
 enum step flight_step_lease(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
@@ -41,13 +111,10 @@ enum step flight_step_lease(struct flight *f)
 		flight_count(f)->backoffs++;
 		return flight_fail_try(f, "UNAVAILABLE fetch: ", h->error);
 	}
-	if (!tiers_reaches_redis(t, f->type))
+	heed_soft_timeout(f);
+	if (!tiers_reaches_redis(t, f->type) || (t->is_guarded && !flight_is_forced(f)))
 		return STEP_FETCH;
-	snprintf(f->token, sizeof(f->token), "%08lx%08lx", (unsigned long)random() & 0xffffffff, (unsigned long)random() & 0xffffffff);
-	enum redis_claim claim = flight_wants_fetch(f) ? REDIS_CLAIM_ALWAYS : f->held.value || f->is_newer_here ? REDIS_CLAIM_REFRESH : REDIS_CLAIM_ABSENT;
-	f->was_woken = false;
-	redis_acquire(t->redis, flight_key(f), &(struct redis_bid){.token = f->token, .lease_ms = LEASE_MS,
-		.claim = claim, .awaited = f->awaited}, on_lease, f);
+	bid(f, h);
 	return STEP_WAIT;
 }
 
@@ -56,10 +123,8 @@ enum step flight_step_lease(struct flight *f)
 static enum step await_other(struct flight *f, int64_t lease_ms)
 {
 	bool is_heard = redis_coherence(f->all->tiers->redis) == COHERENCE_TRACKING;
-	if (TAILQ_EMPTY(&f->waiters))
+	if (TAILQ_EMPTY(&f->waiters) && !f->is_slow)
 		return flight_end_try(f);
-	if (f->fence.broken)
-		return flight_try_again(f);
 	if (f->was_woken) {
 		flight_end_try(f);
 		return STEP_MEMORY;
@@ -70,11 +135,31 @@ static enum step await_other(struct flight *f, int64_t lease_ms)
 	return STEP_WAIT;
 }
 
+/* Another sidecar has fetched, or somebody has written, and we have not heard of it yet: what
+ * is held is older. */
+static enum step read_newer(struct flight *f)
+{
+	f->was_present = true;
+	f->is_behind = false;
+	if (f->held.value)
+		(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
+	flight_end_try(f);
+	return flight_is_wanted(f) ? STEP_MEMORY : STEP_LANDED;
+}
+
+static enum step found_absent(struct flight *f, int64_t known_for_ms)
+{
+	(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
+	return flight_without_value(f, f->type->negative_ttl_ms ? known_for_ms : 0);
+}
+
 static enum step leased(struct flight *f, const struct redis_result *r)
 {
+	f->is_leased = r->number == REDIS_LEASE_WON;
+	if (f->fence.broken)
+		return flight_try_again(f);
 	switch ((enum redis_lease)r->number) {
 	case REDIS_LEASE_WON:
-		f->is_leased = true;
 		f->lease_due_ms = clock_ms() + LEASE_RENEW_MS;
 		flight_count(f)->leases_won++;
 		return STEP_FETCH;
@@ -82,13 +167,14 @@ static enum step leased(struct flight *f, const struct redis_result *r)
 		memcpy(f->awaited, r->holder, sizeof(f->awaited));
 		return await_other(f, r->ttl_ms);
 	case REDIS_LEASE_PRESENT:
-		flight_end_try(f);
-		return STEP_MEMORY;
+		return read_newer(f);
 	case REDIS_LEASE_ABSENT:
-		return f->fence.broken ? flight_try_again(f) : flight_without_value(f, f->type->negative_ttl_ms ? r->ttl_ms : 0);
+		return found_absent(f, r->ttl_ms);
 	case REDIS_LEASE_FAILED:
 		history_told(f->all->history, flight_key(f), r->error, r->ttl_ms);
 		return flight_fail_try(f, "UNAVAILABLE fetch: ", r->error);
+	case REDIS_LEASE_UNSTORED:
+		return STEP_FETCH;
 	}
 	return STEP_FETCH;
 }

@@ -16,12 +16,13 @@ enum step flight_step_memory(struct flight *f)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, flight_key(f));
 	f->epoch = t->epoch;
-	f->is_past_tiers = f->is_filled = f->is_newer_here = f->is_slow = false;
+	f->is_past_tiers = f->is_filled = f->is_newer_here = f->is_judged = false;
 	flight_drop_held(f);
 	flight_set_absent(f);
 	struct memory_entry *e = memory_get(t->memory, flight_key(f), clock_ms());
 	if (e)
 		flight_hold(f, e->value, e->expires_ms, e->source);
+	f->held.is_from_before = e && e->epoch < t->trusted_epoch;
 	if (flight_wants_fetch(f) || f->is_behind)
 		return !e && (f->type->max_shrink > 0 || flight_is_peeked(f)) ? STEP_REDIS : STEP_LEASE;
 	struct value *unsent;
@@ -84,14 +85,18 @@ static enum step read_from_redis(struct flight *f, const struct redis_result *r)
 	return STEP_LEASE;
 }
 
-/* Redis says that there is nothing: so what memory holds was removed unheard. */
+/* Redis says that there is nothing: so what memory holds was removed unheard. If Redis was
+ * lost since it came, that may as well have been Redis's doing, or ours (what is fetched
+ * without Redis is removed there): then it is kept for the case that the fetch fails. */
 static enum step missing_in_redis(struct flight *f)
 {
 	if (f->fence.broken)
 		return flight_try_again(f);
-	if (f->held.value)
+	f->held.is_missing = f->held.is_from_before;
+	if (f->held.value && !f->held.is_missing) {
 		(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
-	flight_drop_held(f);
+		flight_drop_held(f);
+	}
 	return STEP_LEASE;
 }
 

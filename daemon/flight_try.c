@@ -1,7 +1,6 @@
 /* What a try of a flight has found and holds, and how it ends; see flight_impl.h. */
 #include "flight_impl.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 
 #include "clock.h"
@@ -36,6 +35,8 @@ void flight_set_found(struct flight *f, struct value *v, int64_t ttl_ms, const c
 
 void flight_set_absent(struct flight *f)
 {
+	value_unref(f->value);
+	f->value = NULL;
 	f->outcome = (struct outcome){.status = OUTCOME_ABSENT};
 }
 
@@ -80,12 +81,19 @@ struct outcome flight_outcome_of_held(const struct flight *f)
 		.age_ms = -1, .tier = "memory", .source = f->held.source};
 }
 
+/* Who is answered may ask again at once, and is waiting again then. */
+void flight_serve_held(struct flight *f, waiter_test test)
+{
+	for (size_t n = 1; n > 0 && flight_is_held_usable(f); flight_count(f)->stale_errors += n) {
+		struct outcome o = flight_outcome_of_held(f);
+		n = flight_answer(f, test, &o);
+	}
+}
+
 /* ---- ends of a try ---- */
 
 enum step flight_end_try(struct flight *f)
 {
-	if (f->soft)
-		event_del(f->soft);
 	(void)fence_lift(&f->all->tiers->fences, &f->fence);
 	return STEP_LANDED;
 }
@@ -104,33 +112,17 @@ void flight_give_lease_back(struct flight *f, enum redis_lease outcome, int64_t 
 	f->is_leased = false;
 }
 
-static void on_removed(void *arg, const struct redis_result *r)
-{
-	struct type_counters *c = arg;
-	if (r->status != REDIS_ANSWERED)
-		c->redis_failures++;
-}
-
-void flight_remove(struct flight *f)
-{
-	redis_delete(f->all->tiers->redis, flight_key(f), 1, on_removed, flight_count(f));
-}
-
 /* The key changed under this try. What was found is answered only to those who have
  * waited for several tries, and only if nothing newer is there yet. */
 enum step flight_try_again(struct flight *f)
 {
-	struct tiers *t = f->all->tiers;
 	flight_count(f)->fenced++;
 	log_debug("fenced", "type=%s", f->type->name);
 	flight_give_lease_back(f, REDIS_LEASE_WON, 0);
-	bool has_newer = memory_peek(t->memory, flight_key(f), clock_ms());
-	size_t served = 0;
-	if (!has_newer && f->outcome.status == OUTCOME_FOUND)
-		served = flight_answer(f, waiter_has_tried_enough, &f->outcome);
-	/* What was served may be newer than what Redis has: nobody is to read that after it. */
-	if (served && f->outcome.source == SOURCE_FETCH && tiers_reaches_redis(t, f->type))
-		flight_remove(f);
+	if (f->outcome.status == OUTCOME_FOUND && !memory_peek(f->all->tiers->memory, flight_key(f), clock_ms())) {
+		flight_answer(f, waiter_has_tried_enough, &f->outcome);
+		flight_keep_spare(f);
+	}
 	flight_end_try(f);
 	/* A refresh behind has nothing to do any more: the key is newer than what it would bring. */
 	f->is_behind = false;
@@ -146,10 +138,6 @@ enum step flight_fail_try(struct flight *f, const char *prefix, const char *reas
 		flight_answer(f, waiter_is_early, &f->outcome);
 	if (f->fence.broken)
 		return flight_try_again(f);
-	/* Who is answered may ask again at once, and is waiting again then. */
-	for (size_t n = 1; n > 0 && flight_is_held_usable(f); flight_count(f)->stale_errors += n) {
-		struct outcome o = flight_outcome_of_held(f);
-		n = flight_answer(f, waiter_is_get, &o);
-	}
+	flight_serve_held(f, waiter_is_get);
 	return f->fence.broken ? flight_try_again(f) : flight_end_try(f);
 }

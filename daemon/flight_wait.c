@@ -5,6 +5,7 @@
 
 #include "../proto/buf.h"
 #include "clock.h"
+#include "value.h"
 
 #define GRACE_MS 1000
 
@@ -50,6 +51,12 @@ bool flight_is_wanted(const struct flight *f)
 	return f->is_behind || !TAILQ_EMPTY(&f->waiters);
 }
 
+static struct outcome outcome_of_spare(const struct flight *f, const struct waiter *w)
+{
+	return (struct outcome){.status = OUTCOME_FOUND, .value = w->spare, .ttl_ms = f->type->ttl_ms ? f->type->ttl_ms : -1,
+		.age_ms = -1, .tier = "fetch", .source = SOURCE_FETCH};
+}
+
 /* They are taken out first, since an answer may bring new waiters at once. */
 size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o)
 {
@@ -66,7 +73,9 @@ size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o
 		TAILQ_REMOVE(&now, w, link);
 		f->all->waiting--;
 		count++;
-		w->done(w->arg, o);
+		struct outcome spare = outcome_of_spare(f, w);
+		w->done(w->arg, o->status == OUTCOME_ERROR && w->spare ? &spare : o);
+		value_unref(w->spare);
 		free(w);
 	}
 	return count;
@@ -98,7 +107,27 @@ bool waiter_is_overdue(struct waiter *w)
 	return clock_ms() >= w->deadline_ms;
 }
 
+bool waiter_is_overdue_early(struct waiter *w)
+{
+	return waiter_is_overdue(w) && !w->late;
+}
+
+bool waiter_is_overdue_get(struct waiter *w)
+{
+	return waiter_is_overdue(w) && waiter_is_get(w);
+}
+
 bool waiter_has_tried_enough(struct waiter *w)
 {
 	return !w->late && ++w->tries >= FLIGHT_TRIES;
+}
+
+void flight_keep_spare(struct flight *f)
+{
+	struct waiter *w;
+	TAILQ_FOREACH(w, &f->waiters, link)
+		if (!w->late) {
+			value_unref(w->spare);
+			w->spare = value_ref(f->value);
+		}
 }

@@ -1,7 +1,7 @@
 /* Tracking; see tracking.h.
  *
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
- *   sub    link: SUBSCRIBE __redis__:invalidate, and our own channel
+ *   sub    link: SUBSCRIBE __redis__:invalidate, and our own channels
  *   probe  link: SET catcached:probe:{id} every PROBE_MS, seen again on sub
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
@@ -25,6 +25,7 @@
 
 #define INVALIDATE_CHANNEL "__redis__:invalidate"
 #define OWN_CHANNEL CONF_OWN_PREFIX "changed"
+#define ECHO_CHANNEL CONF_OWN_PREFIX "echo:"    /* and our id: numbers that we send ourselves */
 #define PROBE_MS 500
 #define PROBE_LATE_MS 1400      /* without a proof for so long the link is taken for dead */
 #define PROBE_TTL_MS "10000"
@@ -39,6 +40,8 @@ struct tracking {
 	struct event *timer;
 	char id[ID_LEN + 1];            /* of this process */
 	char probe_key[64];
+	char echo_channel[64];
+	const char *channels[4];
 	struct tracking_stats stats;
 };
 
@@ -166,7 +169,9 @@ static void on_message(void *arg, const redisReply *reply, const char *reason)
 	const redisReply *payload = reply->element[2];
 	bool is_own = strcmp(reply->element[1]->str, OWN_CHANNEL) == 0;
 	(void)reason;
-	if (is_own && payload->type == REDIS_REPLY_STRING)
+	if (strcmp(reply->element[1]->str, t->echo_channel) == 0 && payload->type == REDIS_REPLY_STRING)
+		t->options.on_echo(t->options.arg, strtoull(payload->str, NULL, 10));
+	else if (is_own && payload->type == REDIS_REPLY_STRING)
 		told(t, payload->str, (size_t)payload->len);
 	else if (payload->type == REDIS_REPLY_NIL)
 		t->options.on_flush(t->options.arg);
@@ -189,6 +194,14 @@ void tracking_publish(struct tracking *t, const struct key *keys, size_t n)
 		redis_link_send_buf(t->options.data, &b, ignore_reply, NULL);
 		buf_free(&message);
 	}
+}
+
+void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number)
+{
+	char digits[24];
+	snprintf(digits, sizeof(digits), "%" PRIu64, number);
+	reply_add_array(b, 3);
+	add_words(b, 3, (const char *const[]){"PUBLISH", t->echo_channel, digits});
 }
 
 /* ---- proof of life ---- */
@@ -228,8 +241,6 @@ static void on_probe(void *arg, bool up)
 
 /* ---- making and unmaking ---- */
 
-static const char *const channels[] = {INVALIDATE_CHANNEL, OWN_CHANNEL, NULL};
-
 struct tracking *tracking_new(const struct tracking_options *options)
 {
 	struct tracking *t = xcalloc(1, sizeof(*t));
@@ -239,8 +250,12 @@ struct tracking *tracking_new(const struct tracking_options *options)
 	t->options = *options;
 	snprintf(t->id, sizeof(t->id), "%016" PRIx64, id);
 	snprintf(t->probe_key, sizeof(t->probe_key), "%sprobe:{%s}", CONF_OWN_PREFIX, t->id);
+	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s%s", ECHO_CHANNEL, t->id);
+	t->channels[0] = INVALIDATE_CHANNEL;
+	t->channels[1] = OWN_CHANNEL;
+	t->channels[2] = t->echo_channel;
 	t->sub = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
-		.name = "catcached-tracking", .on_state = on_sub, .channels = channels, .on_message = on_message, .arg = t});
+		.name = "catcached-tracking", .on_state = on_sub, .channels = t->channels, .on_message = on_message, .arg = t});
 	t->probe = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
 		.name = "catcached-probe", .on_state = on_probe, .arg = t});
 	t->timer = event_new(options->base, -1, EV_PERSIST, on_timer, t);
