@@ -81,6 +81,7 @@ struct flight {
 	int64_t lease_due_ms;           /* ours: renew it then (never during a fill); else: look again then */
 	char token[REDIS_TOKEN_LEN + 1];
 	char awaited[REDIS_TOKEN_LEN + 1];      /* of the holder waited for last */
+	unsigned holders;               /* waited for so far */
 
 	struct event *soft;             /* soft_timeout; made when first needed */
 	char error[ERROR_MAX];

@@ -11,6 +11,8 @@
 #include "history.h"
 #include "redis.h"
 
+#define BELIEVED_HOLDERS 2
+
 /* ---- who need not wait ---- */
 
 /* For those who do not want a fetch: the tiers have nothing better than this. */
@@ -83,12 +85,17 @@ static enum redis_claim claim_of(const struct flight *f)
 	return f->was_present ? REDIS_CLAIM_REPLACE : REDIS_CLAIM_REFRESH;
 }
 
-/* What failed elsewhere may work here: it is tried once before others are believed, if
- * there is nothing to serve. */
+/* What failed elsewhere may work here. So where there is nothing to serve, nobody is believed
+ * before it has failed here, too; or, to those who wait, for two others. */
+static bool defies_failure(const struct flight *f, const struct history_record *h)
+{
+	return !flight_is_held_usable(f) && !(h && h->failures) && f->holders < BELIEVED_HOLDERS;
+}
+
 static void bid(struct flight *f, const struct history_record *h)
 {
 	struct redis_bid bid = {.token = f->token, .lease_ms = LEASE_MS, .claim = claim_of(f), .left_ms = left_in_redis_ms(f),
-		.defies_failure = !flight_is_held_usable(f) && (!h || !h->failures), .awaited = f->awaited};
+		.defies_failure = defies_failure(f, h), .awaited = f->awaited};
 	snprintf(f->token, sizeof(f->token), "%08lx%08lx", (unsigned long)random() & 0xffffffff, (unsigned long)random() & 0xffffffff);
 	f->was_woken = false;
 	redis_acquire(f->all->tiers->redis, flight_key(f), &bid, on_lease, f);
@@ -153,6 +160,15 @@ static enum step found_absent(struct flight *f, int64_t known_for_ms)
 	return flight_without_value(f, f->type->negative_ttl_ms ? known_for_ms : 0);
 }
 
+/* Where there is something to serve, or it has failed here before, it is not tried again so soon. */
+static enum step failed_elsewhere(struct flight *f, const struct redis_result *r)
+{
+	const struct history_record *h = history_find(f->all->history, flight_key(f));
+	if (flight_is_held_usable(f) || (h && h->failures))
+		history_told(f->all->history, flight_key(f), r->error, r->ttl_ms);
+	return flight_fail_try(f, "UNAVAILABLE fetch: ", r->error);
+}
+
 static enum step leased(struct flight *f, const struct redis_result *r)
 {
 	f->is_leased = r->number == REDIS_LEASE_WON;
@@ -164,6 +180,7 @@ static enum step leased(struct flight *f, const struct redis_result *r)
 		flight_count(f)->leases_won++;
 		return STEP_FETCH;
 	case REDIS_LEASE_HELD:
+		f->holders += strcmp(f->awaited, r->holder) != 0;
 		memcpy(f->awaited, r->holder, sizeof(f->awaited));
 		return await_other(f, r->ttl_ms);
 	case REDIS_LEASE_PRESENT:
@@ -171,8 +188,7 @@ static enum step leased(struct flight *f, const struct redis_result *r)
 	case REDIS_LEASE_ABSENT:
 		return found_absent(f, r->ttl_ms);
 	case REDIS_LEASE_FAILED:
-		history_told(f->all->history, flight_key(f), r->error, r->ttl_ms);
-		return flight_fail_try(f, "UNAVAILABLE fetch: ", r->error);
+		return failed_elsewhere(f, r);
 	case REDIS_LEASE_UNSTORED:
 		return STEP_FETCH;
 	}

@@ -92,7 +92,7 @@ static enum step missing_in_redis(struct flight *f)
 {
 	if (f->fence.broken)
 		return flight_try_again(f);
-	f->held.is_missing = f->held.is_from_before;
+	f->held.is_missing = f->held.is_from_before && f->type->fetch.kind != CONF_FETCH_NONE;
 	if (f->held.value && !f->held.is_missing) {
 		(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
 		flight_drop_held(f);

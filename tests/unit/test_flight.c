@@ -1391,6 +1391,52 @@ START_TEST(reader_waits_for_its_deadline_and_no_longer)
 }
 END_TEST
 
+/* Its key was changed, so it was fetched again; that takes too long. */
+START_TEST(reader_of_a_broken_try_gets_what_that_fetched_rather_than_an_error)
+{
+	struct reader early = {0}, late = {0}, later = {0};
+	begin(&early, "brisk:a", READ_GET);
+	change("brisk:a");
+	begin(&late, "brisk:a", READ_GET);
+	bring(0, "old");
+	begin(&later, "brisk:a", READ_GET);
+	expect_nothing_yet(&early);
+	clock_skew(10000);
+	run_until_answered(&later);
+	expect_found(&early, "old", "fetch");
+	expect_failed(&late, "UNAVAILABLE fetch: ", "deadline");
+	expect_failed(&later, "UNAVAILABLE fetch: ", "deadline");
+	bring(1, "new");
+	expect_in_memory("brisk:a", "new");
+}
+END_TEST
+
+START_TEST(reader_of_a_broken_try_gets_what_that_fetched_when_the_next_fails)
+{
+	struct reader early = {0}, late = {0};
+	begin(&early, "plain:a", READ_GET);
+	change("plain:a");
+	begin(&late, "plain:a", READ_GET);
+	bring(0, "old");
+	bring_failure(1, "no route");
+	expect_found(&early, "old", "fetch");
+	expect_failed(&late, "UNAVAILABLE fetch: ", "no route");
+}
+END_TEST
+
+START_TEST(reader_past_its_deadline_gets_the_stale_value_that_is_held)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -21000);
+	begin(&r, "stale:a", READ_GET);
+	expect_nothing_yet(&r);
+	clock_skew(24000);
+	run_until_answered(&r);
+	expect_stale(&r, "old");
+	bring(0, "new");
+}
+END_TEST
+
 START_TEST(fetch_that_comes_after_the_deadline_is_stored_for_the_next)
 {
 	struct reader r = {0};
@@ -1620,6 +1666,9 @@ int main(void)
 	tcase_add_test(tc, program_that_fetches_a_key_is_known_by_its_process_group);
 	tcase_add_test(tc, wake_of_a_flight_that_fetches_does_nothing);
 	tcase_add_test(tc, reader_waits_for_its_deadline_and_no_longer);
+	tcase_add_test(tc, reader_of_a_broken_try_gets_what_that_fetched_rather_than_an_error);
+	tcase_add_test(tc, reader_of_a_broken_try_gets_what_that_fetched_when_the_next_fails);
+	tcase_add_test(tc, reader_past_its_deadline_gets_the_stale_value_that_is_held);
 	tcase_add_test(tc, fetch_that_comes_after_the_deadline_is_stored_for_the_next);
 	tcase_add_test(tc, flight_without_readers_does_not_start_again);
 	tcase_add_test(tc, one_read_more_than_can_be_under_way_is_refused);
