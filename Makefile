@@ -61,7 +61,7 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
 # Its source is a fake: no real one can be made to complete at chosen moments.
-$(BUILD)/tests/unit/test_flight: ALL_LDFLAGS += -Wl,--wrap=fetch_start,--wrap=fetch_is_run_by
+$(BUILD)/tests/unit/test_flight: ALL_LDFLAGS += -Wl,--wrap=fetch_start,--wrap=fetch_run_by
 
 $(BUILD)/tests/daemon/test_%: $(BUILD)/tests/daemon/test_%.o $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)

@@ -196,9 +196,9 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 	event_active(f->refusal, EV_TIMEOUT, 0);
 }
 
-bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group)
 {
-	return type->fetch.kind == CONF_FETCH_EXEC && fetch_exec_is_run_by(f->exec.self, type, name, group);
+	return f->exec.driver ? fetch_exec_run_by(f->exec.self, group) : NULL;
 }
 
 /* ---- messages ---- */

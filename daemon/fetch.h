@@ -76,9 +76,9 @@ void fetcher_free(struct fetcher *f);
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
 
-/* True if the process group is that of a program which is fetching name of type now. */
-bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group);
-bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group);
+/* What the program of this process group is fetching now, good until the next call; NULL: nothing. */
+const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group);
+const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group);
 
 /* The state of the database's breaker; and, of those of the programs, the worst. */
 const char *fetch_database_state(const struct fetcher *f);

@@ -355,13 +355,12 @@ const struct fetch_driver *fetch_exec_new(struct event_base *base, struct worker
 	return &driver;
 }
 
-bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group)
+const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group)
 {
 	const struct exec *x = self;
 	const struct hook *h;
 	LIST_FOREACH(h, &x->hooks, link)
-		if (h->state == HOOK_RUNNING && h->process.pid == group && h->call->order.type == type
-		    && strcmp(h->call->order.name, name) == 0)
-			return true;
-	return false;
+		if (h->state == HOOK_RUNNING && h->process.pid == group)
+			return &h->call->order;
+	return NULL;
 }

@@ -9,7 +9,6 @@
 
 #include "../proto/buf.h"
 #include "clock.h"
-#include "fetch.h"
 #include "flight_impl.h"
 #include "history.h"
 #include "redis.h"
@@ -255,37 +254,32 @@ void flights_look(struct flights *all, const struct conf_type *type, const struc
 	}
 }
 
-void flights_read(struct flights *all, const struct conf_type *type, const struct key *key,
-	enum read_mode mode, outcome_fn done, void *arg)
+void flights_read(struct flights *all, const struct conf_type *type, const struct key *key, const struct read_order *order)
 {
 	struct flight *f = (struct flight *)keymap_find(&all->map, key);
-	if (f && mode == READ_PEEK && f->step == STEP_WAIT && (f->is_past_tiers || f->fence.broken)) {
-		flights_look(all, type, key, done, arg);
-		return;
+	struct read_order mine = *order;
+	if (f && flight_waits_for(f, mine.group)) {
+		if (mine.mode >= READ_REFRESH) {
+			mine.done(mine.arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key is being fetched by who asks for it"});
+			return;
+		}
+		mine.mode = READ_PEEK;
 	}
-	if (f && mode == READ_GET && need_not_wait(f)) {
+	if (f && mine.mode == READ_PEEK && f->step == STEP_WAIT && (f->is_past_tiers || f->fence.broken)) {
+		flights_look(all, type, key, mine.done, mine.arg);
+	} else if (f && mine.mode == READ_GET && need_not_wait(f)) {
 		struct outcome o = flight_outcome_of_held(f);
 		++*(f->is_slow ? &flight_count(f)->stale_errors : &flight_count(f)->stale_hits);
-		done(arg, &o);
-		return;
+		mine.done(mine.arg, &o);
+	} else if (f) {
+		flight_join(f, &mine);
+	} else if (all->map.count >= FLIGHTS_MAX) {
+		mine.done(mine.arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "UNAVAILABLE fetch: too many reads under way"});
+	} else {
+		f = flight_new(all, type, key);
+		flight_join(f, &mine);
+		flight_run(f);
 	}
-	if (f) {
-		flight_join(f, mode, done, arg);
-		return;
-	}
-	if (all->map.count >= FLIGHTS_MAX) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "UNAVAILABLE fetch: too many reads under way"});
-		return;
-	}
-	f = flight_new(all, type, key);
-	flight_join(f, mode, done, arg);
-	flight_run(f);
-}
-
-bool flights_is_fetched_by(const struct flights *all, const struct key *key, pid_t group)
-{
-	const struct flight *f = (const struct flight *)keymap_find(&all->map, key);
-	return f && fetch_is_run_by(all->fetcher, f->type, flight_name(f), group);
 }
 
 void flights_refresh(struct flights *all, const struct conf_type *type, const struct key *key)

@@ -33,6 +33,7 @@ struct waiter {
 	unsigned tries;
 	struct value *spare;    /* what the last broken try had found for it: better than an error; or NULL */
 	int64_t deadline_ms;
+	pid_t group;            /* see struct read_order */
 	outcome_fn done;
 	void *arg;
 };
@@ -106,7 +107,10 @@ void flight_run(struct flight *f);
 
 /* ---- flight_wait.c: who waits ---- */
 
-void flight_join(struct flight *f, enum read_mode mode, outcome_fn done, void *arg);
+void flight_join(struct flight *f, const struct read_order *order);
+
+/* True if f waits, if only by way of other fetches, for the program of this process group. */
+bool flight_waits_for(const struct flight *f, pid_t group);
 
 bool flight_wants_fetch(const struct flight *f);        /* somebody does, whatever the tiers have */
 bool flight_is_peeked(const struct flight *f);

@@ -5,22 +5,61 @@
 
 #include "../proto/buf.h"
 #include "clock.h"
+#include "fetch.h"
 #include "value.h"
 
 #define GRACE_MS 1000
+#define CHAIN_MAX 16            /* programs that wait for each other, followed for so many */
 
-void flight_join(struct flight *f, enum read_mode mode, outcome_fn done, void *arg)
+void flight_join(struct flight *f, const struct read_order *order)
 {
 	int64_t patience_ms = f->type->fetch.timeout_ms + f->all->tiers->conf->redis.timeout_ms + LEASE_MS + GRACE_MS;
 	struct waiter *w = xmalloc(sizeof(*w));
 	/* A refresh wants a fetch that begins now: what is under way is too old for it. */
-	if (mode >= READ_REFRESH && f->step != STEP_MEMORY && !f->is_awaiting)
+	if (order->mode >= READ_REFRESH && f->step != STEP_MEMORY && !f->is_awaiting)
 		f->fence.broken = true;
-	*w = (struct waiter){.mode = mode, .late = f->step != STEP_MEMORY && f->fence.broken,
-		.deadline_ms = clock_ms() + patience_ms, .done = done, .arg = arg};
+	*w = (struct waiter){.mode = order->mode, .late = f->step != STEP_MEMORY && f->fence.broken,
+		.deadline_ms = clock_ms() + patience_ms, .group = order->group, .done = order->done, .arg = order->arg};
 	TAILQ_INSERT_TAIL(&f->waiters, w, link);
 	f->all->waiting++;
 }
+
+/* ---- programs that ask ---- */
+
+static const struct flight *flight_run_by(const struct flights *all, pid_t group)
+{
+	const struct fetch_order *order = group > 0 ? fetch_run_by(all->fetcher, group) : NULL;
+	struct buf bytes = BUF_INIT;
+	if (!order)
+		return NULL;
+	buf_add(&bytes, order->type->key, order->type->prefix_len);
+	buf_add_str(&bytes, order->name);
+	struct key key = key_of(bytes.data, bytes.len);
+	const struct flight *f = (const struct flight *)keymap_find(&all->map, &key);
+	buf_free(&bytes);
+	return f;
+}
+
+/* True if f cannot end before g has: it is g, or a program for which g has a reader fetches what f waits for. */
+static bool waits_for(const struct flight *f, const struct flight *g, unsigned depth)
+{
+	const struct waiter *w;
+	if (f == g)
+		return true;
+	if (!g || depth == 0)
+		return false;
+	TAILQ_FOREACH(w, &g->waiters, link)
+		if (w->group > 0 && waits_for(f, flight_run_by(f->all, w->group), depth - 1))
+			return true;
+	return false;
+}
+
+bool flight_waits_for(const struct flight *f, pid_t group)
+{
+	return waits_for(f, flight_run_by(f->all, group), CHAIN_MAX);
+}
+
+/* ---- what they want ---- */
 
 static bool has_mode(const struct flight *f, enum read_mode from, enum read_mode to)
 {

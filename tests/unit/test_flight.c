@@ -1,6 +1,6 @@
 /* Flights over the real memory tier and tiers, with Redis off (or a link that is down,
  * where a test says so). The source is a fake, which the Makefile links in place of
- * fetch_start and fetch_is_run_by. */
+ * fetch_start and fetch_run_by. */
 #include <check.h>
 #include <event2/event.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@
 #include "../../proto/buf.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define FAKE_GROUP 4711                 /* the process group of each fake fetch */
+#define FAKE_GROUP 4711                 /* the process group of the first fake fetch */
 #define SLACK_MS 5000                   /* that may pass by itself on a busy machine */
 #define LARGE (CHECK_INLINE_MAX * 4)    /* bytes of JSON that a worker checks */
 
@@ -65,7 +65,7 @@ static struct fake fakes[FLIGHTS_MAX + 100];    /* in the order they were starte
 static size_t n_fakes;
 
 void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg);
-bool __wrap_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group);
+const struct fetch_order *__wrap_fetch_run_by(const struct fetcher *f, pid_t group);
 
 void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
 {
@@ -77,13 +77,22 @@ void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const c
 	snprintf(fake->name, sizeof(fake->name), "%s", name);
 }
 
-bool __wrap_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+/* Each fake fetch has a process group of its own. */
+static pid_t group_of(size_t i)
 {
+	return FAKE_GROUP + (pid_t)i;
+}
+
+const struct fetch_order *__wrap_fetch_run_by(const struct fetcher *f, pid_t group)
+{
+	static struct fetch_order order;
 	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
 	for (size_t i = 0; i < n_fakes; i++)
-		if (fakes[i].done && fakes[i].type == type && strcmp(fakes[i].name, name) == 0)
-			return group == FAKE_GROUP;
-	return false;
+		if (fakes[i].done && group == group_of(i)) {
+			order = (struct fetch_order){.type = fakes[i].type, .name = fakes[i].name};
+			return &order;
+		}
+	return NULL;
 }
 
 static void complete(size_t i, const struct fetch_result *result)
@@ -148,12 +157,18 @@ static struct key key_named(const char *name)
 }
 
 /* The bytes of the key are gone when the call returns: the flight must have its own. */
-static void begin(struct reader *r, const char *name, enum read_mode mode)
+static void begin_from(pid_t group, struct reader *r, const char *name, enum read_mode mode)
 {
 	char *bytes = xstrdup(name);
 	struct key key = key_named(bytes);
-	flights_read(flights, tiers_type(&tiers, &key), &key, mode, on_outcome, r);
+	flights_read(flights, tiers_type(&tiers, &key), &key, &(struct read_order){.mode = mode, .group = group,
+		.done = on_outcome, .arg = r});
 	free(bytes);
+}
+
+static void begin(struct reader *r, const char *name, enum read_mode mode)
+{
+	begin_from(-1, r, name, mode);
 }
 
 static void done_with(struct reader *r)
@@ -1330,18 +1345,51 @@ START_TEST(value_fetched_while_redis_is_away_is_removed_there_later)
 }
 END_TEST
 
-START_TEST(program_that_fetches_a_key_is_known_by_its_process_group)
+START_TEST(program_does_not_wait_for_the_key_it_fetches)
 {
-	struct reader r = {0};
-	struct key key = key_named("plain:a"), other = key_named("plain:b");
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	struct reader r = {0}, own = {0}, refresh = {0}, other = {0}, after = {0};
 	begin(&r, "plain:a", READ_GET);
-	ck_assert(flights_is_fetched_by(flights, &key, FAKE_GROUP));
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP + 1));
-	ck_assert(!flights_is_fetched_by(flights, &other, FAKE_GROUP));
-	bring(0, "value");
-	done_with(&r);
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	begin_from(group_of(0), &own, "plain:a", READ_GET);
+	expect_absent(&own);
+	begin_from(group_of(0), &refresh, "plain:a", READ_REFRESH);
+	expect_failed(&refresh, "ERR ", "being fetched by who asks");
+	begin_from(group_of(7), &other, "plain:a", READ_GET);
+	expect_nothing_yet(&other);
+	bring(0, "value");                      /* the refresh did not break it */
+	expect_found(&r, "value", "fetch");
+	expect_found(&other, "value", "fetch");
+	begin_from(group_of(0), &after, "plain:b", READ_GET);
+	expect_nothing_yet(&after);
+	bring(1, "B");
+	expect_found(&after, "B", "fetch");
+}
+END_TEST
+
+START_TEST(programs_do_not_wait_for_each_other_in_a_ring)
+{
+	struct reader r = {0}, a = {0}, b = {0}, c = {0}, again = {0};
+	begin(&r, "plain:a", READ_GET);
+	begin_from(group_of(0), &a, "plain:b", READ_GET);
+	begin_from(group_of(1), &b, "exact", READ_GET);
+	expect_nothing_yet(&b);
+	begin_from(group_of(2), &c, "plain:a", READ_GET);
+	expect_absent(&c);
+	begin_from(group_of(2), &c, "plain:b", READ_REFRESH);
+	expect_failed(&c, "ERR ", "being fetched by who asks");
+	bring(2, "C");
+	expect_found(&b, "C", "fetch");
+	begin_from(group_of(1), &again, "plain:a", READ_GET);   /* that of a still waits for it */
+	expect_absent(&again);
+	bring(1, "B");
+	expect_found(&a, "B", "fetch");
+	begin(&b, "plain:b", READ_REFRESH);
+	begin_from(group_of(3), &again, "plain:a", READ_GET);   /* now it does not */
+	expect_nothing_yet(&again);
+	bring(0, "A");
+	expect_found(&r, "A", "fetch");
+	expect_found(&again, "A", "fetch");
+	bring(3, "B");
+	expect_found(&b, "B", "fetch");
 }
 END_TEST
 
@@ -1663,7 +1711,8 @@ int main(void)
 	tcase_add_test(tc, refresh_on_demand_does_not_wait_for_the_backoff);
 	tcase_add_test(tc, change_of_the_key_ends_the_backoff);
 	tcase_add_test(tc, value_fetched_while_redis_is_away_is_removed_there_later);
-	tcase_add_test(tc, program_that_fetches_a_key_is_known_by_its_process_group);
+	tcase_add_test(tc, program_does_not_wait_for_the_key_it_fetches);
+	tcase_add_test(tc, programs_do_not_wait_for_each_other_in_a_ring);
 	tcase_add_test(tc, wake_of_a_flight_that_fetches_does_nothing);
 	tcase_add_test(tc, reader_waits_for_its_deadline_and_no_longer);
 	tcase_add_test(tc, reader_of_a_broken_try_gets_what_that_fetched_rather_than_an_error);
