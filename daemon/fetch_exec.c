@@ -12,9 +12,11 @@
 #include <event2/event.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../proto/buf.h"
@@ -39,6 +41,7 @@ struct hook {
 	struct fetch_call *call;
 	enum hook_state state;
 	char **argv;
+	_Atomic pid_t spawned;          /* set by the worker: its process, -1 if there is none; 0: not yet */
 	int spawn_error;                /* errno, or 0; known when SPAWNING is over */
 	struct process process;         /* from RUNNING on */
 	int status;                     /* of the process; in EXITED */
@@ -261,6 +264,7 @@ static void spawn(void *arg)
 {
 	struct hook *h = arg;
 	h->spawn_error = process_start(&h->process, h->argv);
+	atomic_store(&h->spawned, h->spawn_error ? -1 : h->process.pid);
 }
 
 static void on_spawned(void *arg)
@@ -355,12 +359,25 @@ const struct fetch_driver *fetch_exec_new(struct event_base *base, struct worker
 	return &driver;
 }
 
+static bool is_child(pid_t pid)
+{
+	siginfo_t info;
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* A hook may ask for something before the worker that started it says so. There is one worker,
+ * and the last in the list is the first in its queue: what is a child, but not a known one,
+ * is that. */
 const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group)
 {
 	const struct exec *x = self;
-	const struct hook *h;
-	LIST_FOREACH(h, &x->hooks, link)
-		if (h->state == HOOK_RUNNING && h->process.pid == group)
+	const struct hook *h, *starting = NULL;
+	LIST_FOREACH(h, &x->hooks, link) {
+		pid_t pid = atomic_load(&h->spawned);
+		if (pid == group && h->state != HOOK_EXITED)
 			return &h->call->order;
-	return NULL;
+		if (pid == 0)
+			starting = h;
+	}
+	return starting && is_child(group) ? &starting->call->order : NULL;
 }
