@@ -398,6 +398,70 @@ static const char hook_config[] =
 	"    format: json\n"
 	"    fetch: {exec: ['${DIR}/hook', '{name}'], timeout: 1s}\n";
 
+static const char slow_config[] =
+	LISTEN_SIDECAR
+	"redis: {url: 'unix://${REDIS_SOCKET}', timeout: 250ms}\n"
+	NO_DATABASE
+	"types: {hooked: {key: 'h:{name}', ttl: 100s, fetch: {exec: ['${DIR}/hook', '{name}'], timeout: 10s}}}\n";
+
+/* One sidecar, and Redis 100 ms away. */
+static struct world begin_slow(const char *script)
+{
+	struct world w = {.h = harness_new()};
+	harness_redis_start(w.h, "");
+	setenv("REDIS_SOCKET", harness_path(w.h, "proxy.sock"), 1);
+	w.proxy = proxy_start(getenv("REDIS_SOCKET"), harness_path(w.h, "redis.sock"));
+	harness_hook(w.h, "hook", script);
+	harness_start(w.h, slow_config);
+	w.sidecars[0] = harness_connect(w.h);
+	harness_tracking(w.sidecars[0]);
+	proxy_delay(w.proxy, 100);
+	return w;
+}
+
+static void end_slow(struct world *w)
+{
+	proxy_delay(w->proxy, 0);
+	proxy_stop(w->proxy);
+	harness_free(w->h);
+}
+
+/* The lease is renewed while it is fetched, at some times just when it is to be filled. */
+START_TEST(a_fetch_over_a_slow_redis_is_stored_at_its_first_try)
+{
+	static const char *const takes[] = {"0.35", "0.40", "0.45", "0.50", "0.55", "0.60", "0.65"};
+	enum { N = sizeof(takes) / sizeof(takes[0]) };
+	struct world w = begin_slow("sleep $1; printf $1");
+	redisContext *redis = harness_connect_redis(w.h);
+	for (unsigned i = 0; i < N; i++) {
+		char *text = xasprintf("\"%s\"", takes[i]);
+		expect(w.sidecars[0], text, "GET h:%s", takes[i]);
+		expect(redis, text, "GET h:%s", takes[i]);
+		free(text);
+	}
+	ck_assert_uint_eq(harness_hook_runs(w.h, "hook"), N);
+	end_slow(&w);
+}
+END_TEST
+
+START_TEST(many_keys_at_once_over_a_slow_redis_are_no_error)
+{
+	enum { N = 200 };
+	struct world w = begin_slow("printf done");
+	int fd = raw_connect(w.h);
+	for (int i = 0; i < N; i++) {
+		char line[32];
+		snprintf(line, sizeof(line), "GET h:%d\r\n", i);
+		raw_send(fd, line);
+	}
+	for (int i = 0; i < N; i++)
+		raw_expect(fd, "$4\r\ndone\r\n");
+	ck_assert_uint_eq(harness_hook_runs(w.h, "hook"), N);
+	close(fd);
+	end_slow(&w);
+}
+END_TEST
+
 static struct world begin_with_hook(const char *script)
 {
 	struct world w = {.h = harness_new()};
@@ -599,6 +663,8 @@ int main(void)
 		postgres_stopped_and_restarted,
 		postgres_restarted_at_once,
 		postgres_hung,
+		a_fetch_over_a_slow_redis_is_stored_at_its_first_try,
+		many_keys_at_once_over_a_slow_redis_are_no_error,
 		a_hook_crashes,
 		a_hook_fails_after_half_a_value,
 		a_hook_prints_half_a_value_and_calls_it_good,
