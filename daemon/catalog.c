@@ -201,11 +201,6 @@ struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mo
 	return v;
 }
 
-bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group)
-{
-	return flights_is_fetched_by(c->flights, key, group);
-}
-
 static bool serve_from_memory(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
 	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());
@@ -244,12 +239,11 @@ static void on_refreshed(void *arg, const struct outcome *o)
 	free(r);
 }
 
-static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, enum read_mode mode,
-	outcome_fn done, void *arg)
+static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, const struct read_order *order)
 {
 	struct refresh *r = xmalloc(sizeof(*r));
-	*r = (struct refresh){.catalog = c, .type = type, .key = key_dup(key), .done = done, .arg = arg};
-	flights_read(c->flights, type, key, mode, on_refreshed, r);
+	*r = (struct refresh){.catalog = c, .type = type, .key = key_dup(key), .done = order->done, .arg = order->arg};
+	flights_read(c->flights, type, key, &(struct read_order){.mode = order->mode, .group = order->group, .done = on_refreshed, .arg = r});
 }
 
 /* A read within a transaction: what is not there is fetched after it. */
@@ -280,26 +274,32 @@ static void get_ordered(struct catalog *c, const struct key *key, outcome_fn don
 	flights_look(c->flights, tiers_type(&c->tiers, key), key, on_ordered, r);
 }
 
-void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
+void catalog_read(struct catalog *c, const struct key *key, const struct read_order *order)
 {
+	enum read_mode mode = order->mode;
 	if (mode == READ_ORDERED) {
-		get_ordered(c, key, done, arg);
+		get_ordered(c, key, order->done, order->arg);
 		return;
 	}
 	bool wants_fetch = mode == READ_REFRESH || mode == READ_FORCE;
-	if (!wants_fetch && serve_from_memory(c, key, mode, done, arg))
+	if (!wants_fetch && serve_from_memory(c, key, mode, order->done, order->arg))
 		return;
 	const struct conf_type *type = tiers_type(&c->tiers, key);
 	if (wants_fetch && type->fetch.kind == CONF_FETCH_NONE) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
+		order->done(order->arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
 		return;
 	}
 	if (wants_fetch) {
-		refresh(c, type, key, mode, done, arg);
+		refresh(c, type, key, order);
 		return;
 	}
 	tiers_count(&c->tiers, type)->misses++;
-	flights_read(c->flights, type, key, mode, done, arg);
+	flights_read(c->flights, type, key, order);
+}
+
+void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
+{
+	catalog_read(c, key, &(struct read_order){.mode = mode, .group = -1, .done = done, .arg = arg});
 }
 
 /* How the assemble driver gets a part: a read like any other. */

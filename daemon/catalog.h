@@ -53,12 +53,11 @@ const struct conf_type *catalog_type(struct catalog *c, const struct key *key);
  * catalog_get. */
 struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mode mode, bool *is_absent);
 
-/* True if key is being fetched by a program of this process group: who asks from there
- * for what it is to deliver must not wait, and reads with READ_PEEK. */
-bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group);
-
 /* Found, absent, or an error. */
 void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg);
+
+/* The same for who may be a program that fetches, and must not wait for itself: see flights_read. */
+void catalog_read(struct catalog *c, const struct key *key, const struct read_order *order);
 
 /* Makes sure that the digest and the items of v are known, then calls done (at
  * once, or from the loop after a worker looked at a large value). */

@@ -96,13 +96,6 @@ static void on_own_change(void *arg, const struct key *keys, size_t n)
 
 /* ---- events ---- */
 
-static void heard(struct catalog *c, const struct key *key)
-{
-	const char *mark = history_heard(c->history, key);
-	if (mark)
-		redis_unfill(c->tiers.redis, key, mark);
-}
-
 /* What happened to the lease of a key that is remembered as absent: another sidecar may
  * have found the same, or have ended it with a DEL. */
 struct absence {
@@ -144,7 +137,7 @@ static void on_change(void *arg, const struct key *key)
 		catalog_guard_changed(c);
 	history_noted(c->history, key, "a change heard from Redis");
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
-		heard(c, key);
+		history_heard(c->history, key);
 	tiers_forget(&c->tiers, key);
 	flights_wake(c->flights, key);
 }

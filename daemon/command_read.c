@@ -79,14 +79,12 @@ static bool is_fetched_by_program(struct catalog *c, const struct key *key)
 	return catalog_type(c, key)->fetch.kind == CONF_FETCH_EXEC;
 }
 
-/* A hook that asks for the key it is fetching would wait for itself: it is answered
- * with what the tiers have. */
-static enum read_mode mode_for(const struct call *call, const struct key *key)
+/* Who asks may be a hook. */
+static void read_key(const struct call *call, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
 	struct catalog *c = call->server->catalog;
-	if (call->is_queued)
-		return READ_ORDERED;
-	return is_fetched_by_program(c, key) && catalog_is_fetched_by(c, key, client_group(call->client)) ? READ_PEEK : READ_GET;
+	catalog_read(c, key, &(struct read_order){.mode = mode == READ_GET && call->is_queued ? READ_ORDERED : mode,
+		.group = is_fetched_by_program(c, key) ? client_group(call->client) : -1, .done = done, .arg = arg});
 }
 
 static void render_value(struct asking *a, const struct outcome *o, struct out *out, int resp)
@@ -115,8 +113,7 @@ static void get(struct call *call, enum read_mode mode)
 	struct key_room *room = NULL;
 	struct key key;
 	if (call_key(call, 1, &room, &key) && !get_from_memory(call, &key, mode))
-		catalog_get(call->server->catalog, &key, mode == READ_GET ? mode_for(call, &key) : mode, on_outcome,
-			asking_new(call, &key, render_value));
+		read_key(call, &key, mode, on_outcome, asking_new(call, &key, render_value));
 	key_room_free(room);
 }
 
@@ -211,7 +208,7 @@ void command_getif(struct call *call)
 	} else {
 		struct asking *a = asking_new(call, &key, render_if);
 		memcpy(a->digest, digest, sizeof(digest));
-		catalog_get(call->server->catalog, &key, mode_for(call, &key), on_outcome_to_inspect, a);
+		read_key(call, &key, READ_GET, on_outcome_to_inspect, a);
 	}
 	key_room_free(room);
 }
@@ -500,8 +497,8 @@ static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *
 
 static void ask_value(struct gather *g, const struct key *key, outcome_fn done, void *arg)
 {
-	bool is_own = g->group >= 0 && catalog_is_fetched_by(g->catalog, key, g->group);
-	catalog_get(g->catalog, key, g->is_queued ? READ_ORDERED : is_own ? READ_PEEK : READ_GET, done, arg);
+	catalog_read(g->catalog, key, &(struct read_order){.mode = g->is_queued ? READ_ORDERED : READ_GET, .group = g->group,
+		.done = done, .arg = arg});
 }
 
 /* A key that cannot be had gets its error in its place, never a false nil; one of

@@ -445,7 +445,8 @@ static void getex(struct call *call, const struct key *key, const struct catalog
 	if (call->is_queued || catalog_type(e->catalog, key)->fetch.kind == CONF_FETCH_NONE)
 		catalog_edit(e->catalog, &e->key, &e->how, e->who, on_edited, e);
 	else
-		catalog_get(e->catalog, &e->key, READ_GET, on_had, e);
+		catalog_read(e->catalog, &e->key, &(struct read_order){.mode = READ_GET, .group = client_group(call->client),
+			.done = on_had, .arg = e});
 }
 
 void command_getex(struct call *call)

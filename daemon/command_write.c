@@ -36,7 +36,8 @@ void command_refresh(struct call *call)
 	if (call->argc > 3 || (call->argc == 3 && !is_forced))
 		call_error(call, "ERR syntax error");
 	else if (call_key(call, 1, &room, &key))
-		catalog_get(call->server->catalog, &key, is_forced ? READ_FORCE : READ_REFRESH, on_refreshed, call_defer(call));
+		catalog_read(call->server->catalog, &key, &(struct read_order){.mode = is_forced ? READ_FORCE : READ_REFRESH,
+			.group = client_group(call->client), .done = on_refreshed, .arg = call_defer(call)});
 	key_room_free(room);
 }
 

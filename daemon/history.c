@@ -149,20 +149,9 @@ void history_changed(struct history *h, const struct key *key, const char *who)
 	snprintf(r->changed_by, sizeof(r->changed_by), "%s", who);
 }
 
-void history_filled(struct history *h, const struct key *key, const char *mark)
+void history_heard(struct history *h, const struct key *key)
 {
-	struct history_record *r = open_record(h, key);
-	r->filled_ms = clock_ms();
-	snprintf(r->filled_mark, sizeof(r->filled_mark), "%s", mark);
-}
-
-const char *history_heard(struct history *h, const struct key *key)
-{
-	struct history_record *r = open_record(h, key);
-	bool is_doubtful = r->filled_ms && clock_ms() - r->filled_ms < HISTORY_UNHEARD_MS;
-	r->heard_ms = clock_ms();
-	r->filled_ms = 0;
-	return is_doubtful ? r->filled_mark : NULL;
+	open_record(h, key)->heard_ms = clock_ms();
 }
 
 int64_t history_foreign_below(const struct history *h, const struct key *key, int64_t window_ms)

@@ -29,6 +29,30 @@ static void on_state(void *arg, bool up)
 		redis_link_hold(r->relays[i], !up);
 }
 
+static void on_change(void *arg, const struct key *key)
+{
+	struct redis *r = arg;
+	r->watch.on_change(r->watch.arg, key);
+}
+
+static void on_flush(void *arg)
+{
+	struct redis *r = arg;
+	r->watch.on_flush(r->watch.arg);
+}
+
+static void on_coherence(void *arg, enum coherence now)
+{
+	struct redis *r = arg;
+	r->watch.on_coherence(r->watch.arg, now);
+	redis_filling_broke(r);
+}
+
+static void on_echo(void *arg, uint64_t number)
+{
+	redis_filling_echoed(arg, number);
+}
+
 static void on_relay_state(void *arg, bool up)
 {
 	struct redis *r = arg;
@@ -41,15 +65,15 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 	struct redis *r = xcalloc(1, sizeof(*r));
 	r->watch = *watch;
 	r->passes = conf->pass_through;
-	r->fill_last = &r->fill;
+	redis_filling_init(&r->filling);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .arg = r});
 	for (int i = 0; i < 2; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
 			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
-		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
-		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
+		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = on_change,
+		.on_flush = on_flush, .on_coherence = on_coherence, .on_echo = on_echo, .arg = r});
 	return r;
 }
 
@@ -290,10 +314,11 @@ static void send_delete(struct redis_op *op, redis_take_fn take, const struct ke
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, n + 1);
 	redis_add_word(&b, leases ? "UNLINK" : "DEL");
-	if (leases)
-		redis_add_leases(&b, keys, n);
-	for (size_t i = 0; !leases && i < n; i++)
-		reply_add_bulk(&b, keys[i].data, keys[i].len);
+	for (size_t i = 0; i < n; i++)
+		if (leases)
+			redis_add_lease(&b, &keys[i]);
+		else
+			reply_add_bulk(&b, keys[i].data, keys[i].len);
 	redis_op_send(op, take, &b);
 }
 

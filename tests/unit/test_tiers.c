@@ -360,14 +360,15 @@ START_TEST(refresh_ahead_begins_at_its_part_of_the_ttl)
 }
 END_TEST
 
-/* The last tenth of the type's TTL, however long this value lives. */
-START_TEST(refresh_ahead_counts_from_the_end_of_the_value)
+/* A value that a client gave a TTL of its own is not fetched over at once. */
+START_TEST(refresh_ahead_counts_by_the_ttl_of_the_value)
 {
 	remember("ahead:a", 50000);
-	ck_assert_int_eq(judge_after("ahead:a", 35000), FRESH_YES);
-	ck_assert_int_eq(judge_after("ahead:a", 6000), FRESH_AHEAD);
+	ck_assert_int_eq(judge_after("ahead:a", 44000), FRESH_YES);
+	ck_assert_int_eq(judge_after("ahead:a", 2000), FRESH_AHEAD);
 	remember("ahead:b", 5000);
-	ck_assert_int_eq(judge_after("ahead:b", 0), FRESH_AHEAD);
+	ck_assert_int_eq(judge_after("ahead:b", 4000), FRESH_YES);
+	ck_assert_int_eq(judge_after("ahead:b", 600), FRESH_AHEAD);
 }
 END_TEST
 
@@ -647,7 +648,7 @@ int main(void)
 	tcase_add_test(tc, absence_is_remembered_for_negative_ttl);
 	tcase_add_test(tc, value_without_stale_windows_is_fresh_to_its_end_and_then_gone);
 	tcase_add_test(tc, refresh_ahead_begins_at_its_part_of_the_ttl);
-	tcase_add_test(tc, refresh_ahead_counts_from_the_end_of_the_value);
+	tcase_add_test(tc, refresh_ahead_counts_by_the_ttl_of_the_value);
 	tcase_add_test(tc, stale_windows_follow_each_other);
 	tcase_add_test(tc, value_that_comes_stale_is_kept_for_what_is_left_of_its_window);
 	tcase_add_test(tc, absence_is_never_refreshed_ahead_or_served_stale);
