@@ -13,10 +13,14 @@ bool breaker_admits(struct breaker *b)
 	return true;
 }
 
-void breaker_report(struct breaker *b, bool answered)
+void breaker_report(struct breaker *b, enum breaker_outcome outcome)
 {
-	if (answered) {
+	if (outcome == BREAKER_ANSWERED) {
 		*b = (struct breaker){0};
+		return;
+	}
+	if (outcome == BREAKER_UNKNOWN) {
+		b->is_probing = false;  /* the next one will show */
 		return;
 	}
 	/* Those admitted before it opened come back late: they say nothing new. */

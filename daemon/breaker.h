@@ -1,9 +1,9 @@
-/* A circuit breaker (Nygard, "Release It!"): a source that does not answer is left alone
+/* A circuit breaker (Nygard, "Release It!"): what fails again and again is left alone
  * for a while, so that its trouble does not become ours.
  *
  *   CLOSED --BREAKER_FAILURES in a row--> OPEN --time--> HALF OPEN: one is let through
  *      ^                                   ^                 |
- *      +-------------- it answers ---------+-- it does not --+   (OPEN lasts twice as long then)
+ *      +-------------- it answers ---------+--- it fails ----+   (OPEN lasts twice as long then)
  *
  * Embedded in its owner; all zero is a new one, closed. */
 #ifndef CATCACHED_BREAKER_H
@@ -26,8 +26,13 @@ struct breaker {
 /* True if a request may be made; then breaker_report must follow. */
 bool breaker_admits(struct breaker *b);
 
-/* How a request ended that was admitted: the source answered (be it with an error), or not. */
-void breaker_report(struct breaker *b, bool answered);
+/* What a request that was admitted showed of what it was made to. */
+enum breaker_outcome {
+	BREAKER_UNKNOWN,        /* nothing */
+	BREAKER_ANSWERED,       /* that it works, if perhaps not for this request */
+	BREAKER_FAILED,
+};
+void breaker_report(struct breaker *b, enum breaker_outcome outcome);
 
 /* closed, open, or half_open. */
 const char *breaker_state(const struct breaker *b);

@@ -2,6 +2,7 @@
  * memory does not have is flight.c's. */
 #include "catalog_impl.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,32 @@ static struct memory *new_memory(const struct conf *conf)
 	return m;
 }
 
+/* Between two slices the loop serves whoever else is there. */
+static void sweep_soon(struct catalog *c)
+{
+	event_add(c->sweep, &(struct timeval){.tv_sec = 0});
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct catalog *c = arg;
+	(void)fd, (void)what;
+	clock_update();
+	if (memory_sweep(c->tiers.memory))
+		sweep_soon(c);
+}
+
+void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
+	memory_dropped_fn dropped, void *arg)
+{
+	memory_drop_prefix(c->tiers.memory, type->index, prefix, len, clock_ms(), dropped, arg);
+	sweep_soon(c);
+}
+
 struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 {
 	struct catalog *c = xcalloc(1, sizeof(*c));
+	c->sweep = evtimer_new(base, on_sweep, c);
 	tiers_init(&c->tiers, conf, new_memory(conf));
 	c->history = history_new();
 	c->replay = replay_new(conf->n_types + 1);
@@ -68,6 +92,8 @@ void catalog_free(struct catalog *c)
 	if (!c)
 		return;
 	catalog_cascades_fini(c);
+	while (memory_sweep(c->tiers.memory))
+		;
 	flights_close(c->flights);
 	redis_free(c->tiers.redis);
 	c->tiers.redis = NULL;
@@ -75,11 +101,22 @@ void catalog_free(struct catalog *c)
 	workers_free(c->tiers.cpu);
 	flights_free(c->flights);
 	catalog_watch_fini(c);
+	event_free(c->sweep);
 	replay_free(c->replay);
 	history_free(c->history);
 	memory_free(c->tiers.memory);
 	tiers_fini(&c->tiers);
 	free(c);
+}
+
+void catalog_finish(struct catalog *c)
+{
+	catalog_cascades_fire(c);
+}
+
+bool catalog_is_busy(const struct catalog *c)
+{
+	return c->tiers.redis && redis_pending(c->tiers.redis);
 }
 
 struct memory *catalog_memory(const struct catalog *c)
@@ -185,6 +222,7 @@ static bool serve_from_memory(struct catalog *c, const struct key *key, enum rea
 struct refresh {
 	struct catalog *catalog;
 	const struct conf_type *type;
+	struct key key;                 /* owned */
 	outcome_fn done;
 	void *arg;
 };
@@ -192,16 +230,19 @@ struct refresh {
 static void on_refreshed(void *arg, const struct outcome *o)
 {
 	struct refresh *r = arg;
-	if (o->status != OUTCOME_ERROR)
+	if (o->status != OUTCOME_ERROR) {
 		catalog_cascade(r->catalog, r->type);
+		history_noted(r->catalog->history, &r->key, "a REFRESH");
+	}
 	r->done(r->arg, o);
+	free((char *)r->key.data);
 	free(r);
 }
 
 static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, const struct read_order *order)
 {
 	struct refresh *r = xmalloc(sizeof(*r));
-	*r = (struct refresh){.catalog = c, .type = type, .done = order->done, .arg = order->arg};
+	*r = (struct refresh){.catalog = c, .type = type, .key = key_dup(key), .done = order->done, .arg = order->arg};
 	flights_read(c->flights, type, key, &(struct read_order){.mode = order->mode, .group = order->group, .done = on_refreshed, .arg = r});
 }
 
@@ -348,6 +389,12 @@ int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, c
 	return left_ms < 0 && history_is_foreign(c->history, key, redis_ms, tiers_window_ms(type)) ? redis_ms : left_ms;
 }
 
+struct redis_window catalog_stale(const struct catalog *c, const struct conf_type *type, const struct key *key)
+{
+	int64_t window_ms = tiers_window_ms(type);
+	return (struct redis_window){.from_ms = history_foreign_below(c->history, key, window_ms), .below_ms = window_ms};
+}
+
 static void on_probed(void *arg, const struct redis_result *r)
 {
 	struct probe *p = arg;
@@ -365,14 +412,30 @@ static void on_probed(void *arg, const struct redis_result *r)
 	free(p);
 }
 
-void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+/* What is known here without asking Redis. False: it is to be asked. */
+static bool probe_here(struct catalog *c, const struct conf_type *type, const struct key *key, struct outcome *o)
 {
 	const struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
+	struct value *unsent;
+	int64_t expires_ms;
+	bool is_newer_here = replay_knows(c->replay, type, key, &unsent, &expires_ms);
+	if (!e && unsent)
+		e = catalog_live(c, key);
+	*o = (struct outcome){.status = OUTCOME_ABSENT};
+	if (e && (is_newer_here || tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
+		struct outcome held = tiers_outcome(e);
+		if (!held.is_stale)
+			*o = held;
+		return true;
+	}
+	return is_newer_here;
+}
+
+void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+{
 	const struct conf_type *type = tiers_type(&c->tiers, key);
-	if (e && (tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
-		struct outcome o = tiers_outcome(e);
-		if (o.is_stale)
-			o = (struct outcome){.status = OUTCOME_ABSENT};
+	struct outcome o;
+	if (probe_here(c, type, key, &o)) {
 		done(arg, &o);
 	} else if (tiers_has_redis(&c->tiers, type)) {
 		struct probe *p = xmalloc(sizeof(*p));
@@ -391,4 +454,5 @@ void catalog_tick(struct catalog *c)
 {
 	memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
 	catalog_replay_some(c);
+	catalog_guard_tick(c);
 }

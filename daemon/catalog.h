@@ -30,6 +30,13 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf);
 /* Ends what is under way with errors, then frees. No client may be left. NULL is allowed. */
 void catalog_free(struct catalog *c);
 
+/* The daemon stops: does at once what was put off (cascades). Redis hears of it while the
+ * loop runs and catalog_is_busy. */
+void catalog_finish(struct catalog *c);
+
+/* Redis owes an answer. */
+bool catalog_is_busy(const struct catalog *c);
+
 #define CATALOG_CONTEXT_MAX 8192        /* bytes of a JSON context that is hashed: some 0.5 ms at the worst, on the loop */
 
 /* Makes *key of what a client wrote, which it borrows: checks it, and where its type
@@ -70,8 +77,8 @@ struct catalog_set {
 };
 
 /* Writes v, which is a good one, through all tiers. Found: written; absent: the condition
- * did not hold. With wants_old outcome.value is what was there before, or NULL. A stale
- * value that Redis still has counts as present. */
+ * did not hold. With wants_old outcome.value is what was there before, or NULL. A value
+ * past its TTL counts as absent. */
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 

@@ -55,6 +55,15 @@ void catalog_cascade(struct catalog *c, const struct conf_type *type)
 	trigger(c, type, type->debounce_ms);
 }
 
+void catalog_cascades_fire(struct catalog *c)
+{
+	for (size_t i = 0; i < c->tiers.conf->n_types; i++)
+		if (evtimer_pending(c->cascades[i].timer, NULL)) {
+			event_del(c->cascades[i].timer);
+			on_timer(-1, 0, &c->cascades[i]);
+		}
+}
+
 void catalog_cascades_init(struct catalog *c, struct event_base *base)
 {
 	const struct conf *conf = c->tiers.conf;

@@ -38,6 +38,8 @@ bool catalog_declares(const struct catalog *c, const char *data, size_t len)
 static void forget_keys(struct passing *p)
 {
 	for (size_t i = 0; i < p->n_keys; i++) {
+		if (catalog_is_guard(p->catalog, p->keys[i].data, p->keys[i].len))
+			catalog_guard_changed(p->catalog);
 		tiers_forget(&p->catalog->tiers, &p->keys[i]);
 		flights_wake(p->catalog->flights, &p->keys[i]);
 	}
@@ -61,7 +63,7 @@ static struct passing *passing_new(struct catalog *c, const struct request_arg *
 	struct passing *p = xcalloc(1, sizeof(*p) + (reads ? 0 : argc * sizeof(p->keys[0])));
 	p->catalog = c;
 	for (size_t i = 1; i < argc && !reads; i++) {
-		if (!catalog_declares(c, argv[i].data, argv[i].len))
+		if (!catalog_declares(c, argv[i].data, argv[i].len) && !catalog_is_guard(c, argv[i].data, argv[i].len))
 			continue;
 		char *bytes = key_room_add(&p->room, argv[i].len);
 		memcpy(bytes, argv[i].data, argv[i].len);
@@ -114,12 +116,18 @@ static bool is_any(void *arg, const struct key *key)
 	return true;
 }
 
+static void on_dropped(void *arg, unsigned type, uint64_t live)
+{
+	struct catalog *c = arg;
+	c->tiers.counters[type].drops += live;
+}
+
 void catalog_flush_memory(struct catalog *c)
 {
 	const struct conf *conf = c->tiers.conf;
 	fence_break_matching(&c->tiers.fences, is_any, NULL);
 	for (size_t i = 0; i < conf->n_types; i++)
-		tiers_count(&c->tiers, &conf->types[i])->drops += memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+		catalog_drop_prefix(c, &conf->types[i], "", 0, on_dropped, c);
 	flights_wake_all(c->flights);
 	log_info("flushed", "%s", "");
 }

@@ -1,9 +1,13 @@
-/* The catalog's figures for STATS and INFO; see catalog.h. */
+/* The catalog's figures for STATS and INFO, and how the whole is, for HEALTH; see catalog.h. */
 #include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "catalog_impl.h"
+#include "fetch.h"
+#include "replay.h"
 
 static cJSON *type_stats(struct catalog *c, const struct conf_type *type)
 {
@@ -47,6 +51,16 @@ static cJSON *memory_figures(struct catalog *c)
 	return o;
 }
 
+static cJSON *replay_figures(const struct catalog *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddNumberToObject(o, "keys", (double)replay_count(c->replay));
+	cJSON_AddNumberToObject(o, "bytes", (double)replay_bytes(c->replay));
+	cJSON_AddNumberToObject(o, "clears", (double)replay_clears(c->replay));
+	cJSON_AddNumberToObject(o, "lost", (double)replay_lost(c->replay));
+	return o;
+}
+
 struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 {
 	if (type)
@@ -54,6 +68,7 @@ struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddItemToObject(o, "memory", memory_figures(c));
 	cJSON_AddItemToObject(o, "redis", redis_figures(c));
+	cJSON_AddItemToObject(o, "replay", replay_figures(c));
 	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
 	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
 	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));
@@ -77,4 +92,105 @@ void catalog_info(struct catalog *c, struct buf *b)
 	}
 	buf_addf(b, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\nexpired_keys:%llu\r\nevicted_keys:%llu\r\n",
 		(unsigned long long)hits, (unsigned long long)misses, (unsigned long long)expired, (unsigned long long)evicted);
+}
+
+/* ---- HEALTH ---- */
+
+static void add_reason(cJSON *reasons, const char *text)
+{
+	cJSON_AddItemToArray(reasons, cJSON_CreateString(text));
+}
+
+/* Why Redis is not all that it should be, in the words of Redis or of the link; "" if it is. */
+static const char *redis_complaint(const struct redis *redis)
+{
+	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_unwritable(redis)};
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		if (said[i][0])
+			return said[i];
+	return "";
+}
+
+static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
+{
+	const struct redis *redis = c->tiers.redis;
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "state", !redis ? "off" : redis_up(redis) ? "up" : "down");
+	if (!redis)
+		return o;
+	enum coherence coherence = redis_coherence(redis);
+	bool is_writable = !redis_unwritable(redis)[0];
+	cJSON_AddStringToObject(o, "breaker", redis_breaker(redis));
+	cJSON_AddStringToObject(o, "coherence", tracking_coherence_name(coherence));
+	cJSON_AddStringToObject(o, "proof", coherence != COHERENCE_TRACKING ? "none" : is_writable ? "key" : "message");
+	cJSON_AddStringToObject(o, "reason", redis_complaint(redis));
+	if (!redis_up(redis))
+		add_reason(reasons, "Redis does not answer: values come from memory and the database, writes wait");
+	else if (coherence == COHERENCE_DEAF)
+		add_reason(reasons, "changes in Redis are not heard of: every read is compared with Redis");
+	else if (coherence == COHERENCE_PUBSUB)
+		add_reason(reasons, "Redis refuses CLIENT TRACKING: changes made past the sidecars are noticed late");
+	else if (!is_writable)
+		add_reason(reasons, "Redis takes no writes: they wait");
+	return o;
+}
+
+/* Of the states of breakers the one that is worse. */
+static const char *worse(const char *a, const char *b)
+{
+	return strcmp(a, "open") == 0 || strcmp(b, "closed") == 0 ? a : b;
+}
+
+static void add_failing(cJSON *failing, const char *source, struct fetch_health health)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "source", source);
+	cJSON_AddStringToObject(o, "state", health.state);
+	cJSON_AddStringToObject(o, "error", health.cause);
+	cJSON_AddItemToArray(failing, o);
+}
+
+static cJSON *source_health(const struct catalog *c, cJSON *reasons)
+{
+	const struct conf *conf = c->tiers.conf;
+	cJSON *o = cJSON_CreateObject(), *failing = cJSON_CreateArray();
+	struct fetch_health connections = fetch_database_health(c->fetcher);
+	const char *database = connections.state, *programs = "closed";
+	if (connections.cause[0]) {
+		add_failing(failing, "database", connections);
+		add_reason(reasons, "the database cannot be reached");
+	}
+	for (size_t i = 0; i < conf->n_types; i++) {
+		const struct conf_type *type = &conf->types[i];
+		struct fetch_health health = fetch_type_health(c->fetcher, type);
+		const char **all = type->fetch.kind == CONF_FETCH_EXEC ? &programs : &database;
+		*all = worse(*all, health.state);
+		if (!health.cause[0])
+			continue;
+		char reason[CATALOG_ERROR_MAX];
+		snprintf(reason, sizeof(reason), "fetches of type %s fail again and again", type->name);
+		add_failing(failing, type->name, health);
+		add_reason(reasons, reason);
+	}
+	cJSON_AddStringToObject(o, "database", database);
+	cJSON_AddStringToObject(o, "programs", programs);
+	cJSON_AddItemToObject(o, "failing", failing);
+	return o;
+}
+
+struct cJSON *catalog_health(struct catalog *c)
+{
+	cJSON *o = cJSON_CreateObject(), *reasons = cJSON_CreateArray();
+	cJSON_AddItemToObject(o, "redis", redis_health(c, reasons));
+	cJSON_AddItemToObject(o, "sources", source_health(c, reasons));
+	cJSON_AddItemToObject(o, "replay", replay_figures(c));
+	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
+	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
+	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));
+	cJSON_AddBoolToObject(o, "guarded", c->tiers.is_guarded);
+	if (c->tiers.is_guarded)
+		add_reason(reasons, "the guard key is set: what is fetched is not stored");
+	cJSON_AddStringToObject(o, "status", cJSON_GetArraySize(reasons) ? "degraded" : "ok");
+	cJSON_AddItemToObject(o, "reasons", reasons);
+	return o;
 }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "replay.h"
 
+#define GUARD_LOOK_MS 1000      /* between two looks at the guard key where nobody tells of its changes */
 #define LEASES CONF_OWN_PREFIX "lease:{"
 
 /* ---- prefixes ---- */
@@ -52,25 +53,45 @@ static void collect_prefixes(struct catalog *c)
 
 /* ---- the guard key ---- */
 
+/* Of several looks under way the last to be answered counts. Without an answer it stays as it
+ * was known last, to be looked at again. */
 static void on_guard(void *arg, const struct redis_result *r)
 {
 	struct catalog *c = arg;
-	/* Without an answer it stays as it was known last; coherence comes back with another question. */
-	if (r->status == REDIS_ANSWERED)
+	c->is_guard_known = r->status == REDIS_ANSWERED;
+	if (--c->guard_looks == 0 && c->is_guard_known)
 		tiers_set_guarded(&c->tiers, r->number > 0);
 }
 
 static void look_at_guard(struct catalog *c)
 {
-	if (c->guard.len)
-		redis_exists(c->tiers.redis, &c->guard, on_guard, c);
+	if (!c->guard.len)
+		return;
+	c->guard_looks++;
+	c->guard_looked_ms = clock_ms();
+	redis_exists(c->tiers.redis, &c->guard, on_guard, c);
 }
 
-/* It was set or removed: until Redis has said which, it counts as set. */
-static void guard_changed(struct catalog *c)
+void catalog_guard_changed(struct catalog *c)
 {
 	tiers_set_guarded(&c->tiers, true);
 	look_at_guard(c);
+}
+
+void catalog_guard_tick(struct catalog *c)
+{
+	struct redis *redis = c->tiers.redis;
+	if (!c->guard.len || !redis || !redis_up(redis) || clock_ms() - c->guard_looked_ms < GUARD_LOOK_MS)
+		return;
+	if (redis_coherence(redis) != COHERENCE_TRACKING || !c->is_guard_known)
+		look_at_guard(c);
+}
+
+static void on_own_change(void *arg, const struct key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (catalog_is_guard(arg, keys[i].data, keys[i].len))
+			catalog_guard_changed(arg);
 }
 
 /* ---- events ---- */
@@ -112,8 +133,9 @@ static void on_change(void *arg, const struct key *key)
 		lease_changed(c, &leased);
 		return;
 	}
-	if (c->guard.len && key_equal(key, &c->guard))
-		guard_changed(c);
+	if (catalog_is_guard(c, key->data, key->len))
+		catalog_guard_changed(c);
+	history_noted(c->history, key, "a change heard from Redis");
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
 		history_heard(c->history, key);
 	tiers_forget(&c->tiers, key);
@@ -126,6 +148,11 @@ static bool is_in_redis(void *arg, const struct key *key)
 	return tiers_has_redis(&c->tiers, tiers_type(&c->tiers, key));
 }
 
+static void ignore_dropped(void *arg, unsigned type, uint64_t live)
+{
+	(void)arg, (void)type, (void)live;
+}
+
 static void on_flush(void *arg)
 {
 	struct catalog *c = arg;
@@ -134,9 +161,9 @@ static void on_flush(void *arg)
 	fence_break_matching(&c->tiers.fences, is_in_redis, c);
 	for (size_t i = 0; i < conf->n_types; i++)
 		if (tiers_has_redis(&c->tiers, &conf->types[i]))
-			memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+			catalog_drop_prefix(c, &conf->types[i], "", 0, ignore_dropped, NULL);
 	if (c->guard.len)
-		guard_changed(c);
+		catalog_guard_changed(c);
 	flights_wake_all(c->flights);
 }
 
@@ -144,36 +171,35 @@ static void on_coherence(void *arg, enum coherence now)
 {
 	struct catalog *c = arg;
 	tiers_set_coherence(&c->tiers, now);
-	if (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB)
+	if (now != COHERENCE_AWAY)
 		look_at_guard(c);
 	flights_wake_all(c->flights);
-}
-
-static void on_cleared(void *arg, const struct outcome *o)
-{
-	bool *is_clearing = arg;
-	(void)o; /* if Redis was lost again, catalog_clear has queued it again */
-	*is_clearing = false;
-}
-
-/* Till all of the type is gone from Redis, nothing of it is read there. */
-static void clear_type(void *arg, const struct conf_type *type)
-{
-	struct catalog *c = arg;
-	c->tiers.is_clearing[type->index] = true;
-	catalog_clear(c, type, on_cleared, &c->tiers.is_clearing[type->index]);
 }
 
 static void on_up(void *arg)
 {
 	struct catalog *c = arg;
-	replay_flush(c->replay, c->tiers.redis, clear_type, c);
+	catalog_clear_redis(c);
+	replay_flush(c->replay, c->tiers.redis);
+}
+
+/* What Redis refused at first it has taken now. What others changed meanwhile it may have
+ * refused, too, and told nobody of: a DEL of what only we hold, for one. */
+static void caught_up(struct catalog *c)
+{
+	log_info("replayed", "%s", "");
+	tiers_distrust(&c->tiers);
 }
 
 void catalog_replay_some(struct catalog *c)
 {
-	if (c->tiers.redis && redis_up(c->tiers.redis) && replay_count(c->replay))
-		on_up(c);
+	bool has_words = replay_count(c->replay), waits = has_words || replay_clears(c->replay);
+	if (!c->tiers.redis || !redis_up(c->tiers.redis))
+		return;
+	if (c->is_behind && !waits)
+		caught_up(c);
+	c->is_behind = waits && (c->is_behind || has_words);
+	on_up(c);
 }
 
 struct redis_watch catalog_watch_init(struct catalog *c)
@@ -182,7 +208,7 @@ struct redis_watch catalog_watch_init(struct catalog *c)
 		c->guard = key_of(c->tiers.conf->guard, strlen(c->tiers.conf->guard));
 	collect_prefixes(c);
 	return (struct redis_watch){.prefixes = c->prefixes, .n_prefixes = c->n_prefixes, .on_change = on_change,
-		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .arg = c};
+		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .on_own_change = on_own_change, .arg = c};
 }
 
 void catalog_watch_fini(struct catalog *c)

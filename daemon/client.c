@@ -32,12 +32,14 @@
 
 struct client {
 	struct client *next, **at;      /* in server->clients */
+	struct client *next_ready, **at_ready;  /* in server->ready; at_ready NULL: it is not there */
 	struct server *server;
 	int fd;
 	struct event readable, writable;
 	bool reading, writing;          /* which of them are added */
 	struct request_parser parser;
-	struct buf in;                  /* input that is not a whole request yet, or must wait */
+	struct buf in;                  /* input that is not a whole request yet, or must wait, */
+	size_t in_at;                   /* from this byte on */
 	struct out out;
 	struct slot *first, **last;     /* replies owed, in order */
 	size_t n_slots;
@@ -323,20 +325,25 @@ static void update(struct client *c)
 	set_event(&c->writable, out_pending(&c->out) > 0, &c->writing);
 }
 
+static bool has_input(const struct client *c)
+{
+	return c->in_at < c->in.len;
+}
+
 /* One round: what waited and may go on, goes on. True if another round may do more. */
 static bool advance(struct client *c)
 {
-	size_t before = c->in.len;
+	size_t before = c->in_at;
 	bool was_parked = c->parked;
 	collect(c);
 	run_parked(c);
 	bool was_blocked = is_blocked(c);
-	if (!was_blocked && c->in.len > 0)
-		buf_drop(&c->in, consume(c, c->in.data, c->in.len));
+	if (!was_blocked && has_input(c))
+		c->in_at += consume(c, c->in.data + c->in_at, c->in.len - c->in_at);
 	collect(c);
 	send_output(c);
-	bool is_unblocked = was_blocked && !is_blocked(c) && c->in.len > 0;
-	return c->in.len != before || was_parked != (c->parked != NULL) || is_unblocked;
+	bool is_unblocked = was_blocked && !is_blocked(c) && has_input(c);
+	return c->in_at != before || was_parked != (c->parked != NULL) || is_unblocked;
 }
 
 static void drive(struct client *c)
@@ -345,10 +352,43 @@ static void drive(struct client *c)
 	take_buffers(c);
 	while (advance(c))
 		;
-	if (c->in.len == 0)
+	if (!has_input(c)) {
 		buf_free(&c->in);
+		c->in_at = 0;
+	}
 	c->busy = false;
 	update(c);
+}
+
+static void leave_ready(struct client *c)
+{
+	if (!c->at_ready)
+		return;
+	*c->at_ready = c->next_ready;
+	if (c->next_ready)
+		c->next_ready->at_ready = c->at_ready;
+	c->at_ready = NULL;
+}
+
+/* It is driven once this callback of the loop is over, however many of its replies come in it. */
+static void make_ready(struct client *c)
+{
+	if (c->at_ready)
+		return;
+	c->next_ready = c->server->ready;
+	c->at_ready = &c->server->ready;
+	if (c->next_ready)
+		c->next_ready->at_ready = &c->next_ready;
+	c->server->ready = c;
+	event_active(c->server->drive, EV_TIMEOUT, 0);
+}
+
+void client_drive_ready(struct server *server)
+{
+	for (struct client *c; (c = server->ready); ) {
+		leave_ready(c);
+		drive(c);
+	}
 }
 
 void slot_done(struct slot *s)
@@ -369,7 +409,7 @@ void slot_done(struct slot *s)
 	c->pending[s->lane]--;
 	/* Only the head of the queue can set anything moving, or the last that a parked request waits for. */
 	if (!c->busy && (c->first == s || c->parked))
-		drive(c);
+		make_ready(c);
 }
 
 /* ---- socket ---- */
@@ -403,6 +443,8 @@ static void receive_fresh(struct client *c)
 
 static void receive_more(struct client *c)
 {
+	buf_drop(&c->in, c->in_at);
+	c->in_at = 0;
 	char *room = buf_reserve(&c->in, READ_SIZE);
 	if (room)
 		c->in.len += (size_t)receive(c, room, READ_SIZE);
@@ -411,7 +453,7 @@ static void receive_more(struct client *c)
 /* All that came has been answered, and nothing else is to be done but to send it. */
 static bool is_answered(const struct client *c)
 {
-	return !c->first && !c->parked && !c->closing && !c->eof && !c->broken && c->in.len == 0 && !c->out.bytes.failed
+	return !c->first && !c->parked && !c->closing && !c->eof && !c->broken && !has_input(c) && !c->out.bytes.failed
 		&& c->reading && !c->writing;
 }
 
@@ -419,14 +461,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct client *c = arg;
 	char *room;
-	size_t large = c->in.len == 0 ? request_large_room(&c->parser, &room) : 0;
+	size_t large = !has_input(c) ? request_large_room(&c->parser, &room) : 0;
 	(void)fd, (void)what;
 	clock_update();
 	c->heard_ms = clock_ms();
 	c->busy = true;
 	if (large)
 		request_large_filled(&c->parser, (size_t)receive(c, room, large));
-	else if (c->in.len == 0)
+	else if (!has_input(c))
 		receive_fresh(c);
 	else
 		receive_more(c);
@@ -480,6 +522,7 @@ static void abandon_slots(struct client *c)
 void client_free(struct client *c)
 {
 	assert(!c->busy);
+	leave_ready(c);
 	set_event(&c->readable, false, &c->reading);
 	set_event(&c->writable, false, &c->writing);
 	close(c->fd);
@@ -569,7 +612,7 @@ struct queue *client_take_queue(struct client *c)
 void client_facts(const struct client *c, struct client_facts *f)
 {
 	*f = (struct client_facts){.fd = c->fd, .age_ms = clock_ms() - c->since_ms, .idle_ms = clock_ms() - c->heard_ms,
-		.input_bytes = c->in.len, .output_bytes = out_pending(&c->out) + c->slot_bytes,
+		.input_bytes = c->in.len - c->in_at, .output_bytes = out_pending(&c->out) + c->slot_bytes,
 		.library = c->library ? c->library : "", .library_version = c->library_version ? c->library_version : ""};
 }
 

@@ -44,7 +44,8 @@ struct client *client_new(struct server *server, int fd, uint64_t id);
 /* Closes at once; slots still open become orphans, which their owners end with slot_done. */
 void client_free(struct client *c);
 
-/* The reply in slot->out is complete: sends what is due. slot is gone afterwards. */
+/* The reply in slot->out is complete: what is due is sent soon, from the loop. slot is the
+ * connection's again. */
 void slot_done(struct slot *slot);
 
 /* A slot for a part of a reply, with c's version of RESP: slot_done calls on_part instead, and
@@ -92,6 +93,9 @@ pid_t client_group(const struct client *c);
 
 /* After the replies owed so far the connection is closed. */
 void client_close_after_reply(struct client *c);
+
+/* For the server: goes on with the clients whose replies have come (server->ready). */
+void client_drive_ready(struct server *server);
 
 /* For the server's list. */
 struct client *client_next(const struct client *c);

@@ -47,25 +47,12 @@ bool call_arg_is(const struct call *call, size_t i, const char *word)
 	return a->len == strlen(word) && strncasecmp(a->data, word, a->len) == 0;
 }
 
-/* An integer as Redis reads it: digits with an optional minus, nothing else. */
 bool call_integer_arg(struct call *call, size_t i, int64_t *n)
 {
-	const struct request_arg *a = &call->argv[i];
-	bool negative = a->len > 0 && a->data[0] == '-';
-	size_t at = negative;
-	uint64_t v = 0, limit = (uint64_t)INT64_MAX + negative;
-	bool good = a->len > at && a->len - at <= 19 && (a->data[at] != '0' || a->len == 1);
-	for (; good && at < a->len; at++) {
-		unsigned digit = (unsigned char)a->data[at] - (unsigned)'0';
-		good = digit <= 9 && v <= (limit - digit) / 10;
-		v = v * 10 + digit;
-	}
-	if (!good) {
+	bool is_good = request_integer(&call->argv[i], n);
+	if (!is_good)
 		call_error(call, "ERR value is not an integer or out of range");
-		return false;
-	}
-	*n = negative ? (int64_t)(0 - v) : (int64_t)v;
-	return true;
+	return is_good;
 }
 
 bool call_key(struct call *call, size_t i, struct key_room **room, struct key *key)
@@ -132,7 +119,7 @@ bool call_is_passed(const struct call *call)
 	const struct command *c = call->command;
 	if (!(c->flags & COMMAND_BOTH) || !catalog_passes(call->server->catalog))
 		return false;
-	size_t last = c->last_key < 0 ? call->argc - 1 : (size_t)c->last_key;
+	size_t last = c->last_key < 0 ? call->argc + (size_t)c->last_key : (size_t)c->last_key;
 	for (size_t i = (size_t)c->first_key; i <= last; i += (size_t)c->step)
 		if (is_declared(call, i))
 			return false;
@@ -165,7 +152,7 @@ enum lane command_lane(const struct call *call)
 static void add_shown(struct buf *b, const struct request_arg *a, size_t max)
 {
 	buf_add_char(b, '\'');
-	buf_add(b, a->data, a->len < max ? a->len : max);
+	buf_add(b, a->data, strnlen(a->data, a->len < max ? a->len : max));
 	buf_add_str(b, "' ");
 }
 
@@ -174,15 +161,12 @@ static void unknown_command(struct call *call)
 	struct buf b = BUF_INIT;
 	const struct request_arg *name = &call->argv[0];
 	buf_add_str(&b, "ERR unknown command '");
-	buf_add(&b, name->data, (size_t)call_shown(name));
+	buf_add(&b, name->data, strnlen(name->data, (size_t)call_shown(name)));
 	buf_add_str(&b, "', with args beginning with: ");
 	size_t start = b.len;
 	for (size_t i = 1; i < call->argc && b.len - start < CALL_SHOWN_MAX; i++)
 		add_shown(&b, &call->argv[i], CALL_SHOWN_MAX - (b.len - start));
 	buf_add_char(&b, '\0');
-	for (size_t i = 0; i + 1 < b.len; i++)
-		if (b.data[i] == '\0')
-			b.data[i] = ' ';
 	call_error(call, b.data);
 	buf_free(&b);
 }
@@ -198,9 +182,13 @@ static void unknown_subcommand(struct call *call)
 /* name is "get", or "client|id". */
 static void wrong_arity(struct call *call, const struct command *parent)
 {
-	char text[128], name[64], shown[64];
+	char text[160], name[64], shown[64];
 	snprintf(name, sizeof(name), "%s%s%s", parent ? parent->name : "", parent ? "|" : "", call->command->name);
-	snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", command_lower(name, shown, sizeof(shown)));
+	bool ends_transaction = call->command->run == command_exec; /* even if there is none */
+	snprintf(text, sizeof(text), "%s wrong number of arguments for '%s' command",
+		ends_transaction ? "EXECABORT Transaction discarded because of:" : "ERR", command_lower(name, shown, sizeof(shown)));
+	if (ends_transaction)
+		client_set_queue(call->client, NULL);
 	call_error(call, text);
 }
 
@@ -237,6 +225,13 @@ static bool is_redis_to_know(const struct call *call)
 	return !name_has(call, '\0') && (is_redis_to_judge(call) || (name_has(call, '.') && catalog_passes(call->server->catalog)));
 }
 
+/* What a browser sends, or can be made to send, is not answered, as in Redis (which would
+ * close the connection that all share). */
+static bool is_http(const struct call *call)
+{
+	return call_arg_is(call, 0, "POST") || call_arg_is(call, 0, "Host:");
+}
+
 static bool check_subcommand(struct call *call)
 {
 	const struct command *parent = call->command;
@@ -256,6 +251,10 @@ bool command_check(struct call *call)
 {
 	const struct command *found = command_find(call->argv[0].data, call->argv[0].len);
 	call->command = found;
+	if (!found && is_http(call)) {
+		client_close_after_reply(call->client);
+		return false;
+	}
 	if (!found && is_redis_to_know(call))
 		return true;
 	if (!found) {
@@ -281,7 +280,8 @@ void command_run(struct call *call)
 {
 	bool is_good = command_check(call);
 	const struct command *c = call->command;
-	if (client_queue(call->client) && !call->is_queued && !(c && c->flags & COMMAND_AT_ONCE)) {
+	bool is_at_once = is_good && c && c->flags & COMMAND_AT_ONCE;
+	if (client_queue(call->client) && !call->is_queued && !is_at_once) {
 		if (is_good && c && c->flags & COMMAND_REFUSED) {
 			c->run(call);
 			is_good = false;

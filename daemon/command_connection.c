@@ -288,19 +288,18 @@ static bool hello_options(struct call *call, size_t i)
 
 void command_hello(struct call *call)
 {
-	const struct request_arg *version = call->argc > 1 ? &call->argv[1] : NULL;
-	bool is_digit = version && version->len == 1 && version->data[0] >= '0' && version->data[0] <= '9';
-	if (version && !is_digit) {
+	int64_t version = 0;
+	if (call->argc > 1 && !request_integer(&call->argv[1], &version)) {
 		call_error(call, "ERR Protocol version is not an integer or out of range");
 		return;
 	}
-	if (version && version->data[0] != '2' && version->data[0] != '3') {
+	if (call->argc > 1 && version != 2 && version != 3) {
 		call_error(call, "NOPROTO unsupported protocol version");
 		return;
 	}
 	if (!hello_options(call, 2))
 		return;
 	if (version)
-		client_set_resp(call->client, version->data[0] - '0');
+		client_set_resp(call->client, (int)version);
 	add_hello(call);
 }

@@ -44,43 +44,49 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 	free(p);
 }
 
-/* The daemon's own keys are nobody else's; what is a key is told by the row, else it is the first word. */
-static bool names_own_key(const struct call *call)
+typedef bool (*key_test)(const struct call *call, const struct request_arg *key);
+
+/* The first key of the request for which test says so, or NULL. What is a key is told by the row; in a
+ * command that has none there, or is unknown, it may be the first word. */
+static const struct request_arg *find_key(const struct call *call, key_test test)
 {
 	const struct command *c = call->command;
-	size_t first = c && c->first_key ? (size_t)c->first_key : 1, step = c && c->step > 1 ? (size_t)c->step : 1;
-	size_t last = !c || !c->first_key ? 1 : c->last_key < 0 ? call->argc - 1 : (size_t)c->last_key;
+	bool is_told = c && c->first_key;
+	size_t first = is_told ? (size_t)c->first_key : 1, step = is_told ? (size_t)c->step : 1;
+	size_t last = !is_told ? 1 : c->last_key < 0 ? call->argc + (size_t)c->last_key : (size_t)c->last_key;
 	for (size_t i = first; i <= last && i < call->argc; i += step)
-		if (call->argv[i].len >= strlen(CONF_OWN_PREFIX) && memcmp(call->argv[i].data, CONF_OWN_PREFIX, strlen(CONF_OWN_PREFIX)) == 0)
-			return true;
-	return false;
+		if (test(call, &call->argv[i]))
+			return &call->argv[i];
+	return NULL;
+}
+
+static bool is_own_key(const struct call *call, const struct request_arg *key)
+{
+	(void)call;
+	return key->len >= strlen(CONF_OWN_PREFIX) && memcmp(key->data, CONF_OWN_PREFIX, strlen(CONF_OWN_PREFIX)) == 0;
 }
 
 /* A key of a type that is kept in memory alone is not in Redis: what is done to it there would have no effect. */
-static const struct conf_type *names_memory_key(const struct call *call)
+static bool is_memory_key(const struct call *call, const struct request_arg *key)
 {
-	for (size_t i = 1; i < call->argc; i++) {
-		const struct conf_type *type = conf_match(call->server->conf, call->argv[i].data, call->argv[i].len);
-		if (type && !type->in_redis)
-			return type;
-	}
-	return NULL;
+	const struct conf_type *type = conf_match(call->server->conf, key->data, key->len);
+	return type && !type->in_redis;
 }
 
 /* Why it cannot be passed: an error reply in text; or NULL. */
 static const char *obstacle(const struct call *call, char *text, size_t size)
 {
 	const struct conf *conf = call->server->conf;
-	const struct conf_type *type = names_memory_key(call);
+	const struct request_arg *in_memory = find_key(call, is_memory_key);
 	if (conf->redis.off)
 		snprintf(text, size, "UNAVAILABLE redis: '%.*s' needs Redis, which is off", call_shown(&call->argv[0]), call->argv[0].data);
 	else if (!conf->redis.pass_through)
 		snprintf(text, size, "ERR '%.*s' is for Redis itself: redis.pass_through is off", call_shown(&call->argv[0]), call->argv[0].data);
-	else if (names_own_key(call))
+	else if (find_key(call, is_own_key))
 		snprintf(text, size, "ERR invalid key: keys that begin with " CONF_OWN_PREFIX " are the daemon's own");
-	else if (type)
+	else if (in_memory)
 		snprintf(text, size, "ERR '%.*s' works in Redis, and keys of type %s are kept in memory only",
-			call_shown(&call->argv[0]), call->argv[0].data, type->name);
+			call_shown(&call->argv[0]), call->argv[0].data, conf_match(conf, in_memory->data, in_memory->len)->name);
 	else
 		return NULL;
 	return text;

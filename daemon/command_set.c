@@ -10,8 +10,6 @@
 #include "command.h"
 #include "value.h"
 
-#define TTL_MAX_MS (INT64_MAX / 4)      /* some seventy million years */
-
 /* The value of argument i: the one it was read into if it is large, else a copy.
  * A reference, or NULL and the error reply is written. */
 static struct value *value_arg(struct call *call, size_t i)
@@ -23,47 +21,44 @@ static struct value *value_arg(struct call *call, size_t i)
 	return v;
 }
 
-static void invalid_expire(struct call *call)
-{
-	char text[96], name[32];
-	snprintf(text, sizeof(text), "ERR invalid expire time in '%s' command", command_lower(call->command->name, name, sizeof(name)));
-	call_error(call, text);
-}
-
-/* A time as commands take it. */
+/* A time as commands take it, and as it was read. */
 struct time_arg {
 	int64_t unit_ms;
 	bool is_absolute;               /* since 1970, not from now */
+	bool must_be_positive;
+	int64_t ttl_ms, ends_at_ms;     /* ends_at_ms: 0 unless is_absolute */
 };
 
-/* Argument i as the end of a TTL: true, *ttl_ms and *ends_at_ms (0 unless absolute); or the
- * error reply is written. */
-static bool read_time(struct call *call, size_t i, struct time_arg kind, int64_t *ttl_ms, int64_t *ends_at_ms)
+/* Reads argument i as the end of a TTL. False: it is none, time_error says why. */
+static bool read_time(const struct call *call, size_t i, struct time_arg *t)
 {
 	int64_t n;
-	if (!call_integer_arg(call, i, &n))
+	if (!request_integer(&call->argv[i], &n) || n > INT64_MAX / t->unit_ms || n < INT64_MIN / t->unit_ms)
 		return false;
-	if (n > INT64_MAX / kind.unit_ms || n < INT64_MIN / kind.unit_ms
-	    || (!kind.is_absolute && n * kind.unit_ms > INT64_MAX - clock_wall_ms())) {
-		invalid_expire(call);
-		return false;
-	}
-	n *= kind.unit_ms;
-	*ends_at_ms = kind.is_absolute ? n : 0;
-	*ttl_ms = kind.is_absolute ? n - clock_wall_ms() : n;
-	if (*ttl_ms > TTL_MAX_MS) /* no clock of ours goes that far */
-		*ttl_ms = TTL_MAX_MS;
-	return true;
+	n *= t->unit_ms;
+	t->ends_at_ms = t->is_absolute ? n : 0;
+	t->ttl_ms = t->is_absolute && n > 0 ? n - clock_wall_ms() : n; /* before 1970 is past as it is */
+	return t->is_absolute ? n > 0 || !t->must_be_positive : n <= INT64_MAX - clock_wall_ms() && (n > 0 || !t->must_be_positive);
 }
 
-/* The same where Redis takes no time that is not positive. */
-static bool read_positive_time(struct call *call, size_t i, struct time_arg kind, int64_t *ttl_ms, int64_t *ends_at_ms)
+static void time_error(const struct call *call, size_t i, char *text, size_t size)
 {
-	if (!read_time(call, i, kind, ttl_ms, ends_at_ms))
-		return false;
-	if ((kind.is_absolute ? *ends_at_ms : *ttl_ms) > 0)
+	int64_t n;
+	char name[32];
+	if (request_integer(&call->argv[i], &n))
+		snprintf(text, size, "ERR invalid expire time in '%s' command", command_lower(call->command->name, name, sizeof(name)));
+	else
+		snprintf(text, size, "ERR value is not an integer or out of range");
+}
+
+/* The same, with the error reply written. */
+static bool take_time(struct call *call, size_t i, struct time_arg *t)
+{
+	char text[96];
+	if (read_time(call, i, t))
 		return true;
-	invalid_expire(call);
+	time_error(call, i, text, sizeof(text));
+	call_error(call, text);
 	return false;
 }
 
@@ -77,15 +72,15 @@ static const struct option {
 	enum redis_condition condition;
 	bool of_set, of_getex;
 } options[] = {
-	{"EX", OPTION_TIME, {1000, false}, REDIS_ALWAYS, true, true},
-	{"PX", OPTION_TIME, {1, false}, REDIS_ALWAYS, true, true},
-	{"EXAT", OPTION_TIME, {1000, true}, REDIS_ALWAYS, true, true},
-	{"PXAT", OPTION_TIME, {1, true}, REDIS_ALWAYS, true, true},
-	{"KEEPTTL", OPTION_KEEPTTL, {0, false}, REDIS_ALWAYS, true, false},
-	{"PERSIST", OPTION_PERSIST, {0, false}, REDIS_ALWAYS, false, true},
-	{"NX", OPTION_CONDITION, {0, false}, REDIS_IF_ABSENT, true, false},
-	{"XX", OPTION_CONDITION, {0, false}, REDIS_IF_PRESENT, true, false},
-	{"GET", OPTION_GET, {0, false}, REDIS_ALWAYS, true, false},
+	{"EX", OPTION_TIME, {1000, false, true, 0, 0}, REDIS_ALWAYS, true, true},
+	{"PX", OPTION_TIME, {1, false, true, 0, 0}, REDIS_ALWAYS, true, true},
+	{"EXAT", OPTION_TIME, {1000, true, true, 0, 0}, REDIS_ALWAYS, true, true},
+	{"PXAT", OPTION_TIME, {1, true, true, 0, 0}, REDIS_ALWAYS, true, true},
+	{"KEEPTTL", OPTION_KEEPTTL, {0}, REDIS_ALWAYS, true, false},
+	{"PERSIST", OPTION_PERSIST, {0}, REDIS_ALWAYS, false, true},
+	{"NX", OPTION_CONDITION, {0}, REDIS_IF_ABSENT, true, false},
+	{"XX", OPTION_CONDITION, {0}, REDIS_IF_PRESENT, true, false},
+	{"GET", OPTION_GET, {0}, REDIS_ALWAYS, true, false},
 };
 
 static const struct option *find_option(const struct call *call, size_t i)
@@ -105,7 +100,7 @@ struct options_read {
 };
 
 /* One of them; false: it contradicts one before it. The same one again is no
- * contradiction, except for a TTL with a number. */
+ * contradiction: the last one counts. */
 static bool take_option(struct options_read *r, const struct option *o)
 {
 	switch (o->kind) {
@@ -118,9 +113,6 @@ static bool take_option(struct options_read *r, const struct option *o)
 		r->condition = o->condition;
 		return true;
 	case OPTION_TIME:
-		if (r->ttl)
-			return false;
-		break;
 	case OPTION_KEEPTTL:
 	case OPTION_PERSIST:
 		if (r->ttl && r->ttl != o)
@@ -225,18 +217,20 @@ void command_set(struct call *call)
 	if (r.ttl && r.ttl->kind == OPTION_KEEPTTL) {
 		how.ttl = CATALOG_TTL_KEPT;
 	} else if (r.ttl) {
-		how.ttl = CATALOG_TTL_GIVEN;
-		if (!read_positive_time(call, r.time_at, r.ttl->time, &how.ttl_ms, &how.ends_at_ms))
+		struct time_arg t = r.ttl->time;
+		if (!take_time(call, r.time_at, &t))
 			return;
+		how = (struct catalog_set){.condition = r.condition, .wants_old = r.wants_old, .ttl = CATALOG_TTL_GIVEN,
+			.ttl_ms = t.ttl_ms, .ends_at_ms = t.ends_at_ms};
 	}
 	set(call, 2, &how, render_set);
 }
 
 static void set_with_ttl(struct call *call, int64_t unit_ms)
 {
-	struct catalog_set how = {.ttl = CATALOG_TTL_GIVEN};
-	if (read_positive_time(call, 2, (struct time_arg){unit_ms, false}, &how.ttl_ms, &how.ends_at_ms))
-		set(call, 3, &how, render_set);
+	struct time_arg t = {.unit_ms = unit_ms, .must_be_positive = true};
+	if (take_time(call, 2, &t))
+		set(call, 3, &(struct catalog_set){.ttl = CATALOG_TTL_GIVEN, .ttl_ms = t.ttl_ms}, render_set);
 }
 
 void command_setex(struct call *call)
@@ -419,30 +413,60 @@ static void on_had(void *arg, const struct outcome *o)
 		on_edited(e, o);
 }
 
+/* Redis looks at the key before it looks at the number: so a bad number is an error only if
+ * there is a string. */
+struct bad_number {
+	struct slot *slot;
+	char error[96];
+};
+
+static void on_looked_at(void *arg, const struct outcome *o)
+{
+	struct bad_number *bad = arg;
+	if (o->status == OUTCOME_ABSENT)
+		reply_add_null(&bad->slot->out.bytes, bad->slot->resp);
+	else
+		reply_add_error(&bad->slot->out.bytes, o->status == OUTCOME_ERROR ? o->error : bad->error);
+	slot_done(bad->slot);
+	free(bad);
+}
+
+static void refuse_number(struct call *call, const struct key *key, size_t time_at)
+{
+	struct bad_number *bad = xmalloc(sizeof(*bad));
+	time_error(call, time_at, bad->error, sizeof(bad->error));
+	bad->slot = call_defer(call);
+	catalog_probe(call->server->catalog, key, on_looked_at, bad);
+}
+
+static void getex(struct call *call, const struct key *key, const struct catalog_edit *how)
+{
+	struct editing *e = editing_new(call, key, how);
+	if (call->is_queued || catalog_type(e->catalog, key)->fetch.kind == CONF_FETCH_NONE)
+		catalog_edit(e->catalog, &e->key, &e->how, e->who, on_edited, e);
+	else
+		catalog_read(e->catalog, &e->key, &(struct read_order){.mode = READ_GET, .group = client_group(call->client),
+			.done = on_had, .arg = e});
+}
+
 void command_getex(struct call *call)
 {
 	struct options_read r = {0};
-	struct catalog_edit how = {.what = REDIS_EDIT_TTL, .wants_value = true};
-	if (!read_options(call, 2, true, &r))
-		return;
-	if (!r.ttl) {
-		command_get(call);
-		return;
-	}
-	if (r.ttl->kind == OPTION_PERSIST)
-		how.what = REDIS_EDIT_PERSIST;
-	else if (!read_positive_time(call, r.time_at, r.ttl->time, &how.ttl_ms, &how.ends_at_ms))
-		return;
 	struct key_room *room = NULL;
 	struct key key;
-	if (call_key(call, 1, &room, &key)) {
-		struct editing *e = editing_new(call, &key, &how);
-		if (call->is_queued || catalog_type(e->catalog, &key)->fetch.kind == CONF_FETCH_NONE)
-			catalog_edit(e->catalog, &e->key, &e->how, e->who, on_edited, e);
-		else
-			catalog_read(e->catalog, &e->key, &(struct read_order){.mode = READ_GET, .group = client_group(call->client),
-				.done = on_had, .arg = e});
-	}
+	if (!read_options(call, 2, true, &r))
+		return;
+	struct time_arg t = r.ttl ? r.ttl->time : (struct time_arg){0};
+	if (!r.ttl)
+		command_get(call);
+	else if (!call_key(call, 1, &room, &key))
+		; /* the error reply is written */
+	else if (r.ttl->kind == OPTION_PERSIST)
+		getex(call, &key, &(struct catalog_edit){.what = REDIS_EDIT_PERSIST, .wants_value = true});
+	else if (read_time(call, r.time_at, &t))
+		getex(call, &key, &(struct catalog_edit){.what = REDIS_EDIT_TTL, .ttl_ms = t.ttl_ms, .ends_at_ms = t.ends_at_ms, .wants_value = true});
+	else
+		refuse_number(call, &key, r.time_at);
 	key_room_free(room);
 }
 
@@ -493,9 +517,10 @@ static void expire(struct call *call, struct time_arg kind)
 	struct key key;
 	struct catalog_edit how = {.what = REDIS_EDIT_TTL};
 	char who[CALL_WHO_MAX];
-	if (!read_condition(call, &how.condition) || !read_time(call, 2, kind, &how.ttl_ms, &how.ends_at_ms)
-	    || !call_key(call, 1, &room, &key))
+	if (!read_condition(call, &how.condition) || !take_time(call, 2, &kind) || !call_key(call, 1, &room, &key))
 		goto out;
+	how.ttl_ms = kind.ttl_ms;
+	how.ends_at_ms = kind.ends_at_ms;
 	if (how.condition || (how.ends_at_ms && how.ttl_ms > 0))
 		edit(call, &how);
 	else if (how.ttl_ms <= 0)
@@ -508,20 +533,20 @@ out:
 
 void command_expire(struct call *call)
 {
-	expire(call, (struct time_arg){1000, false});
+	expire(call, (struct time_arg){.unit_ms = 1000, .is_absolute = false});
 }
 
 void command_pexpire(struct call *call)
 {
-	expire(call, (struct time_arg){1, false});
+	expire(call, (struct time_arg){.unit_ms = 1, .is_absolute = false});
 }
 
 void command_expireat(struct call *call)
 {
-	expire(call, (struct time_arg){1000, true});
+	expire(call, (struct time_arg){.unit_ms = 1000, .is_absolute = true});
 }
 
 void command_pexpireat(struct call *call)
 {
-	expire(call, (struct time_arg){1, true});
+	expire(call, (struct time_arg){.unit_ms = 1, .is_absolute = true});
 }

@@ -53,6 +53,43 @@ static const struct command command_commands[] = {
 	{0},
 };
 
+static const struct command object_commands[] = {
+	PASSED("ENCODING", 3, READ, 2, 2, 1, "generic"),
+	PASSED("FREQ", 3, READ, 2, 2, 1, "generic"),
+	PASSED("IDLETIME", 3, READ, 2, 2, 1, "generic"),
+	PASSED("REFCOUNT", 3, READ, 2, 2, 1, "generic"),
+	PASSED("HELP", 2, READ, 0, 0, 0, "generic"),
+	{0},
+};
+
+static const struct command pubsub_commands[] = {
+	PASSED("CHANNELS", -2, READ, 0, 0, 0, "pubsub"),
+	PASSED("NUMPAT", 2, READ, 0, 0, 0, "pubsub"),
+	PASSED("NUMSUB", -2, READ, 0, 0, 0, "pubsub"),
+	PASSED("SHARDCHANNELS", -2, READ, 0, 0, 0, "pubsub"),
+	PASSED("SHARDNUMSUB", -2, READ, 0, 0, 0, "pubsub"),
+	PASSED("HELP", 2, READ, 0, 0, 0, "pubsub"),
+	{0},
+};
+
+static const struct command xgroup_commands[] = {
+	PASSED("CREATE", -5, WRITE, 2, 2, 1, "stream"),
+	PASSED("CREATECONSUMER", 5, WRITE, 2, 2, 1, "stream"),
+	PASSED("DELCONSUMER", 5, WRITE, 2, 2, 1, "stream"),
+	PASSED("DESTROY", 4, WRITE, 2, 2, 1, "stream"),
+	PASSED("SETID", -5, WRITE, 2, 2, 1, "stream"),
+	PASSED("HELP", 2, READ, 0, 0, 0, "stream"),
+	{0},
+};
+
+static const struct command xinfo_commands[] = {
+	PASSED("CONSUMERS", 4, READ, 2, 2, 1, "stream"),
+	PASSED("GROUPS", 3, READ, 2, 2, 1, "stream"),
+	PASSED("STREAM", -3, READ, 2, 2, 1, "stream"),
+	PASSED("HELP", 2, READ, 0, 0, 0, "stream"),
+	{0},
+};
+
 static const struct command script_commands[] = {
 	PASSED("LOAD", 3, WRITE, 0, 0, 0, "scripting"),
 	PASSED("EXISTS", -3, READ, 0, 0, 0, "scripting"),
@@ -195,7 +232,7 @@ const struct command commands[] = {
 	PASSED("SETBIT", 4, WRITE, 1, 1, 1, "bitmap"),
 	PASSED("COPY", -3, WRITE, 1, 2, 1, "generic"),
 	PASSED("DUMP", 2, READ, 1, 1, 1, "generic"),
-	PASSED("OBJECT", -2, READ, 0, 0, 0, "generic"),
+	{"OBJECT", -2, COMMAND_PASSED | READ, 0, 0, 0, NULL, object_commands, "generic", "Passed to Redis."},
 	PASSED("RENAME", 3, WRITE, 1, 2, 1, "generic"),
 	PASSED("RENAMENX", 3, WRITE, 1, 2, 1, "generic"),
 	PASSED("RESTORE", -4, WRITE, 1, 1, 1, "generic"),
@@ -248,7 +285,7 @@ const struct command commands[] = {
 	PASSED("RPUSH", -3, WRITE, 1, 1, 1, "list"),
 	PASSED("RPUSHX", -3, WRITE, 1, 1, 1, "list"),
 	PASSED("PUBLISH", 3, READ, 0, 0, 0, "pubsub"),
-	PASSED("PUBSUB", -2, READ, 0, 0, 0, "pubsub"),
+	{"PUBSUB", -2, COMMAND_PASSED | READ, 0, 0, 0, NULL, pubsub_commands, "pubsub", "Passed to Redis."},
 	PASSED("SPUBLISH", 3, READ, 1, 1, 1, "pubsub"),
 	PASSED("EVAL", -3, WRITE, 0, 0, 0, "scripting"),
 	PASSED("EVAL_RO", -3, READ, 0, 0, 0, "scripting"),
@@ -314,8 +351,8 @@ const struct command commands[] = {
 	PASSED("XAUTOCLAIM", -6, WRITE, 1, 1, 1, "stream"),
 	PASSED("XCLAIM", -6, WRITE, 1, 1, 1, "stream"),
 	PASSED("XDEL", -3, WRITE, 1, 1, 1, "stream"),
-	PASSED("XGROUP", -2, WRITE, 0, 0, 0, "stream"),
-	PASSED("XINFO", -2, READ, 0, 0, 0, "stream"),
+	{"XGROUP", -2, COMMAND_PASSED | WRITE, 0, 0, 0, NULL, xgroup_commands, "stream", "Passed to Redis."},
+	{"XINFO", -2, COMMAND_PASSED | READ, 0, 0, 0, NULL, xinfo_commands, "stream", "Passed to Redis."},
 	PASSED("XLEN", 2, READ, 1, 1, 1, "stream"),
 	PASSED("XPENDING", -3, READ, 1, 1, 1, "stream"),
 	PASSED("XRANGE", -4, READ, 1, 1, 1, "stream"),

@@ -11,18 +11,30 @@
 #include <sys/queue.h>
 
 #include "../proto/buf.h"
-#include "breaker.h"
 #include "clock.h"
+#include "key.h"
+#include "log.h"
 
 struct source {
 	const struct fetch_driver *driver;      /* NULL: nothing needs it */
 	void *self;
 };
 
+/* How fetches of a type went lately. A key that fails again is its own affair, which
+ * history.c spaces out: the breaker counts failures of one key after another. */
+struct course {
+	struct breaker breaker;
+	unsigned failures;              /* in a row, of whatever key */
+	uint64_t failed_name;           /* hash of the last name that failed */
+	char cause[FETCH_CAUSE_MAX];    /* of the last failure */
+};
+
 /* A fetch on its way: between the driver and who wants it stands the breaker. */
 struct passage {
 	TAILQ_ENTRY(passage) link;      /* in refused */
-	struct breaker *breaker;
+	const struct conf_type *type;
+	struct course *course;
+	uint64_t name;                  /* its hash */
 	fetch_done_fn done;
 	void *arg;
 };
@@ -30,8 +42,7 @@ TAILQ_HEAD(passages, passage);
 
 struct fetcher {
 	struct source sql, exec, assemble;
-	struct breaker database, *programs;     /* programs: by type index */
-	size_t n_types;
+	struct course *courses;         /* by type index */
 	struct passages refused;        /* by a breaker, to be told so by the loop */
 	struct event *refusal;
 };
@@ -45,7 +56,7 @@ static void on_refusal(evutil_socket_t fd, short what, void *arg)
 	struct passages now = TAILQ_HEAD_INITIALIZER(now);
 	(void)fd, (void)what;
 	clock_update();
-	snprintf(result.error, sizeof(result.error), "the source has not answered %d times in a row and is left alone for a while",
+	snprintf(result.error, sizeof(result.error), "fetches of this type failed %d times in a row and are not begun for a while",
 		BREAKER_FAILURES);
 	TAILQ_CONCAT(&now, &f->refused, link);
 	for (struct passage *p; (p = TAILQ_FIRST(&now)); free(p)) {
@@ -54,18 +65,17 @@ static void on_refusal(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-const char *fetch_database_state(const struct fetcher *f)
+struct fetch_health fetch_database_health(const struct fetcher *f)
 {
-	return breaker_state(&f->database);
+	if (!f->sql.driver || !f->sql.driver->health)
+		return (struct fetch_health){"closed", ""};
+	return f->sql.driver->health(f->sql.self);
 }
 
-const char *fetch_programs_state(const struct fetcher *f)
+struct fetch_health fetch_type_health(const struct fetcher *f, const struct conf_type *type)
 {
-	const struct breaker *worst = NULL;
-	for (size_t i = 0; i < f->n_types; i++)
-		if (!worst || f->programs[i].open_ms > worst->open_ms)
-			worst = &f->programs[i];
-	return worst ? breaker_state(worst) : "closed";
+	const struct course *course = &f->courses[type->index];
+	return (struct fetch_health){breaker_state(&course->breaker), course->failures >= BREAKER_FAILURES ? course->cause : ""};
 }
 
 /* ---- drivers ---- */
@@ -97,8 +107,7 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
 	fetch_part_fn part, void *catalog)
 {
 	struct fetcher *f = xcalloc(1, sizeof(*f));
-	f->n_types = conf->n_types;
-	f->programs = xcalloc(conf->n_types, sizeof(*f->programs));
+	f->courses = xcalloc(conf->n_types, sizeof(*f->courses));
 	TAILQ_INIT(&f->refused);
 	f->refusal = evtimer_new(base, on_refusal, f);
 	bool assembles = is_used(conf, CONF_FETCH_ASSEMBLE);
@@ -136,27 +145,32 @@ void fetcher_free(struct fetcher *f)
 	source_free(&f->sql);
 	on_refusal(-1, 0, f);
 	event_free(f->refusal);
-	free(f->programs);
+	free(f->courses);
 	free(f);
 }
 
-/* Assembling asks no source itself: its list and its parts do. */
-static struct breaker *breaker_of(struct fetcher *f, const struct conf_type *type)
+static void follow(struct course *c, uint64_t name, enum breaker_outcome outcome, const struct fetch_result *result)
 {
-	switch (type->fetch.kind) {
-	case CONF_FETCH_SQL:
-		return &f->database;
-	case CONF_FETCH_EXEC:
-		return &f->programs[type->index];
-	default:
-		return NULL;
-	}
+	bool is_same = c->failures && name == c->failed_name;
+	breaker_report(&c->breaker, outcome == BREAKER_FAILED && is_same ? BREAKER_UNKNOWN : outcome);
+	if (outcome == BREAKER_ANSWERED)
+		c->failures = 0;
+	if (outcome != BREAKER_FAILED)
+		return;
+	c->failures++;
+	c->failed_name = name;
+	snprintf(c->cause, sizeof(c->cause), "%.*s", FETCH_CAUSE_MAX - 1, fetch_cause(result));
 }
 
+/* The source's own words may quote keys and values, so they are for debugging only. */
 static void on_passed(void *arg, const struct fetch_result *result)
 {
 	struct passage *p = arg;
-	breaker_report(p->breaker, !result->timed_out);
+	bool has_failed = result->status == FETCH_FAILED;
+	enum breaker_outcome outcome = has_failed ? result->source : BREAKER_ANSWERED;
+	if (has_failed && result->cause[0])
+		log_debug("source_said", "type=%s text=%s", p->type->name, log_quote(result->error));
+	follow(p->course, p->name, outcome, result);
 	p->done(p->arg, result);
 	free(p);
 }
@@ -181,14 +195,10 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 	assert(source && source->driver);
 	const struct fetch_order order = {.type = type, .sql = type->fetch.sql, .shape = type->fetch.shape,
 		.name = name, .timeout_ms = type->fetch.timeout_ms};
-	struct breaker *breaker = breaker_of(f, type);
-	if (!breaker) {
-		source->driver->start(source->self, &order, done, arg);
-		return;
-	}
 	struct passage *p = xmalloc(sizeof(*p));
-	*p = (struct passage){.breaker = breaker, .done = done, .arg = arg};
-	if (breaker_admits(breaker)) {
+	*p = (struct passage){.type = type, .course = &f->courses[type->index], .name = key_of(name, strlen(name)).hash,
+		.done = done, .arg = arg};
+	if (breaker_admits(&p->course->breaker)) {
 		source->driver->start(source->self, &order, on_passed, p);
 		return;
 	}

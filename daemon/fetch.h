@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "../conf/conf.h"
+#include "breaker.h"
 
 struct event_base;
 struct fetcher;
@@ -19,6 +20,7 @@ struct workers;
 #define FETCH_MAX_BYTES ((size_t)256 << 20)     /* no fetched value may be larger, stored or not */
 #define FETCH_MAX_WAITING 10000                 /* orders a driver queues behind those that run */
 #define FETCH_ERROR_MAX 256
+#define FETCH_CAUSE_MAX 128
 
 enum fetch_status { FETCH_FOUND, FETCH_ABSENT, FETCH_FAILED };
 
@@ -27,9 +29,23 @@ enum fetch_status { FETCH_FOUND, FETCH_ABSENT, FETCH_FAILED };
 struct fetch_result {
 	enum fetch_status status;
 	struct value *value;            /* FETCH_FOUND */
-	bool timed_out;                 /* FETCH_FAILED: the source did not answer in time */
-	bool was_refused;               /* FETCH_FAILED: the source was not asked */
-	char error[FETCH_ERROR_MAX];    /* FETCH_FAILED: a line that names the cause, without keys or values */
+	/* FETCH_FAILED: */
+	bool was_refused;               /* the source was not asked */
+	enum breaker_outcome source;    /* what it shows of the type's query or program */
+	char error[FETCH_ERROR_MAX];    /* a line that names the cause, for who asked: the source's own words may quote keys and values */
+	char cause[FETCH_CAUSE_MAX];    /* the same for the log, without them; "": they are not in error */
+};
+
+/* What may be logged of a failure. */
+static inline const char *fetch_cause(const struct fetch_result *r)
+{
+	return r->cause[0] ? r->cause : r->error;
+}
+
+/* How a source is: closed, open or half_open (see breaker.h), and if it has failed several
+ * times in a row the cause of its last failure; else "". */
+struct fetch_health {
+	const char *state, *cause;
 };
 
 typedef void (*fetch_done_fn)(void *arg, const struct fetch_result *result);
@@ -51,6 +67,8 @@ struct fetch_driver {
 	const char *name;               /* sqlite, postgres, exec, assemble */
 	void (*start)(void *self, const struct fetch_order *order, fetch_done_fn done, void *arg);
 	void (*free)(void *self);
+	/* Whether its connections can be made; NULL: it has none. */
+	struct fetch_health (*health)(const void *self);
 };
 
 /* How the assemble driver asks the catalog for a part: the value of name under
@@ -69,9 +87,9 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
  * may come after it. NULL is allowed. */
 void fetcher_free(struct fetcher *f);
 
-/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). A source
- * (the database; the program of a type) that did not answer several times in a row is
- * left alone for a while: then the fetch fails at once, see breaker.h. done
+/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). A type
+ * whose query or program failed for several keys in a row is left alone for a while: then the
+ * fetch fails at once, see breaker.h. done
  * is called exactly once, from the loop, never before this has returned. */
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
@@ -80,9 +98,10 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group);
 const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group);
 
-/* The state of the database's breaker; and, of those of the programs, the worst. */
-const char *fetch_database_state(const struct fetcher *f);
-const char *fetch_programs_state(const struct fetcher *f);
+/* How the connections to the database are, and how the query or program of a type is. The
+ * texts live as long as the fetcher, but change. */
+struct fetch_health fetch_database_health(const struct fetcher *f);
+struct fetch_health fetch_type_health(const struct fetcher *f, const struct conf_type *type);
 
 /* Constructors of the drivers; each stores its self and returns its table, or NULL (errno). */
 const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self);

@@ -12,6 +12,7 @@
  * Parts that were asked for come back even when nobody wants them any more, maybe
  * after the driver is gone. So an assembly in OVER lives on, without call or driver,
  * until the last of what it is owed has come. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,11 +178,14 @@ static void ask_parts(struct assembly *a)
 static void take_part(struct assembly *a, struct part *p, const struct fetch_result *result)
 {
 	size_t number = (size_t)(p - a->parts) + 1;
+	char cause[FETCH_CAUSE_MAX];
 	switch (result->status) {
 	case FETCH_ABSENT:
 		break;
 	case FETCH_FAILED:
-		fetch_call_failed(a->call, "part %zu of %zu failed: %s", number, a->n, result->error);
+		/* It has been logged, and counted, where it failed. */
+		snprintf(cause, sizeof(cause), "part %zu of %zu failed", number, a->n);
+		fetch_call_blame(a->call, BREAKER_UNKNOWN, cause, "%s: %s", cause, result->error);
 		end(a);
 		break;
 	case FETCH_FOUND:
@@ -226,7 +230,7 @@ static void on_names(void *arg, const struct fetch_result *result)
 	struct assembly *a = arg;
 	a->owed--;
 	if (a->state == ASSEMBLY_NAMING && result->status == FETCH_FAILED) {
-		fetch_call_failed(a->call, "the list of parts failed: %s", result->error);
+		fetch_call_blame(a->call, result->source, result->cause, "the list of parts failed: %s", result->error);
 		end(a);
 	} else if (a->state == ASSEMBLY_NAMING) {
 		if (result->status == FETCH_FOUND)
@@ -276,7 +280,7 @@ static void assemble_free(void *self)
 const struct fetch_driver *fetch_assemble_new(struct event_base *base,
 	const struct fetch_assemble_options *options, void **self)
 {
-	static const struct fetch_driver driver = {"assemble", start, assemble_free};
+	static const struct fetch_driver driver = {.name = "assemble", .start = start, .free = assemble_free};
 	static const struct fetch_runner runner = {begin, stop};
 	struct assembler *d = xcalloc(1, sizeof(*d));
 	d->options = *options;

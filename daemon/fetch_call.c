@@ -81,25 +81,39 @@ void fetch_call_absent(struct fetch_call *call)
 	answer((struct call *)call, &(struct fetch_result){.status = FETCH_ABSENT});
 }
 
-void fetch_call_failed(struct fetch_call *call, const char *fmt, ...)
+static void fail(struct call *c, enum breaker_outcome source, const char *cause, const char *fmt, va_list ap)
 {
-	struct fetch_result result = {.status = FETCH_FAILED};
-	va_list ap;
-	va_start(ap, fmt);
+	struct fetch_result result = {.status = FETCH_FAILED, .source = source};
+	snprintf(result.cause, sizeof(result.cause), "%s", cause);
 	vsnprintf(result.error, sizeof(result.error), fmt, ap);
-	va_end(ap);
 	/* It becomes a line of the protocol and of the log. */
 	for (char *p = result.error; *p; p++)
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
-	answer((struct call *)call, &result);
+	answer(c, &result);
 }
 
+void fetch_call_failed(struct fetch_call *call, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fail((struct call *)call, BREAKER_UNKNOWN, "", fmt, ap);
+	va_end(ap);
+}
+
+void fetch_call_blame(struct fetch_call *call, enum breaker_outcome source, const char *cause, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fail((struct call *)call, source, cause, fmt, ap);
+	va_end(ap);
+}
+
+/* One that waited for its turn shows nothing of its own query. */
 static void answer_timed_out(struct call *c, const char *where)
 {
-	struct fetch_result result = {.status = FETCH_FAILED, .timed_out = true};
-	snprintf(result.error, sizeof(result.error), "timed out after %lld ms%s", (long long)c->pub.order.timeout_ms, where);
-	answer(c, &result);
+	fetch_call_blame(&c->pub, c->state == CALL_RUNNING ? BREAKER_FAILED : BREAKER_UNKNOWN, "",
+		"timed out after %lld ms%s", (long long)c->pub.order.timeout_ms, where);
 }
 
 bool fetch_call_answered(const struct fetch_call *call)

@@ -55,6 +55,11 @@ void fetch_call_found(struct fetch_call *call, struct value *value);
 void fetch_call_absent(struct fetch_call *call);
 void fetch_call_failed(struct fetch_call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* A failure that shows something of the source (see struct fetch_result), or whose text may
+ * not be logged: then cause says as much as may, else it is "". */
+void fetch_call_blame(struct fetch_call *call, enum breaker_outcome source, const char *cause, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* True once somebody, the driver or the deadline, has answered. */
 bool fetch_call_answered(const struct fetch_call *call);
 

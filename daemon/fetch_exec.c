@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -189,22 +190,27 @@ static void hook_free(struct hook *h)
 
 static void answer_failure(struct hook *h)
 {
-	const char *colon = h->line_len ? ": " : "";
-	if (h->status == PROCESS_UNKNOWN)
+	char cause[FETCH_CAUSE_MAX];
+	if (h->status == PROCESS_UNKNOWN) {
 		fetch_call_failed(h->call, "exit status lost");
-	else if (h->status < 0)
-		fetch_call_failed(h->call, "killed by signal %d%s%s", -h->status, colon, h->line);
-	else
-		fetch_call_failed(h->call, "exit status %d%s%s", h->status, colon, h->line);
+		return;
+	}
+	snprintf(cause, sizeof(cause), h->status < 0 ? "killed by signal %d" : "exit status %d", abs(h->status));
+	fetch_call_blame(h->call, BREAKER_FAILED, cause, "%s%s%s", cause, h->line_len ? ": " : "", h->line);
 }
 
 /* Exit status 1 without output means that the key does not exist; but it is also what many an
- * interpreter ends with when the program breaks, so its last words are told, and one that
- * has begun to write a value has failed. */
+ * interpreter ends with when the program breaks. So one that has begun to write a value has
+ * failed; and that it had last words is told, and these, which may quote the key, to who is
+ * debugging. */
 static void answer_absence(struct hook *h)
 {
-	if (h->line_len)
-		log_warning("hook_says_absent", "type=%s stderr=%s", h->call->order.type->name, log_quote(h->line));
+	const char *type = h->call->order.type->name;
+	if (h->line_len) {
+		log_warning("hook_says_absent", "type=%s remedy=%s", type,
+			log_quote("it wrote to stderr: if it broke it must not exit with 1; log.level debug shows what it wrote"));
+		log_debug("source_said", "type=%s text=%s", type, log_quote(h->line));
+	}
 	fetch_call_absent(h->call);
 }
 
@@ -271,7 +277,7 @@ static void on_spawned(void *arg)
 {
 	struct hook *h = arg;
 	if (h->spawn_error) {
-		fetch_call_failed(h->call, "cannot run %s: %s", h->argv[0], strerrordesc_np(h->spawn_error));
+		fetch_call_blame(h->call, BREAKER_FAILED, "", "cannot run %s: %s", h->argv[0], strerrordesc_np(h->spawn_error));
 		fetch_call_end(h->call);
 		hook_free(h);
 		return;
@@ -344,7 +350,7 @@ static void exec_free(void *self)
 
 const struct fetch_driver *fetch_exec_new(struct event_base *base, struct workers *cpu, void **self)
 {
-	static const struct fetch_driver driver = {"exec", start, exec_free};
+	static const struct fetch_driver driver = {.name = "exec", .start = start, .free = exec_free};
 	static const struct fetch_runner runner = {begin, stop};
 	struct workers *spawner = workers_new(base, "spawn", 1, HOOKS_MAX);
 	if (!spawner)

@@ -235,14 +235,48 @@ static void retry(struct query *q)
 		pg_link_close(l);
 }
 
-static void on_over(void *query, const char *error, bool lost)
+/* Classes of SQLSTATE (appendix A of PostgreSQL's manual), and of which of them the key may be the reason. */
+static const struct sqlstate_class {
+	const char *code, *name;
+	bool is_of_key;
+} classes[] = {
+	{"08", "connection exception", false}, {"0A", "feature not supported", false}, {"22", "data exception", true},
+	{"23", "integrity constraint violation", true}, {"25", "invalid transaction state", false},
+	{"28", "invalid authorization", false}, {"40", "transaction rollback", false},
+	{"42", "syntax error or access rule violation", false}, {"53", "insufficient resources", false},
+	{"54", "program limit exceeded", false}, {"55", "object not in prerequisite state", false},
+	{"57", "operator intervention", false}, {"58", "system error", false}, {"P0", "PL/pgSQL error", true},
+	{"XX", "internal error", false},
+};
+
+static const struct sqlstate_class *class_of(const char *sqlstate)
+{
+	static const struct sqlstate_class other = {"", "error", false};
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (strncmp(sqlstate, classes[i].code, 2) == 0)
+			return &classes[i];
+	return &other;
+}
+
+static void fail_with(struct query *q, const struct pg_error *error)
+{
+	const struct sqlstate_class *class = class_of(error->sqlstate);
+	char cause[FETCH_CAUSE_MAX] = "";
+	if (error->sqlstate[0])
+		snprintf(cause, sizeof(cause), "SQLSTATE %s (%s)", error->sqlstate, class->name);
+	fetch_call_blame(q->call, class->is_of_key ? BREAKER_ANSWERED : BREAKER_FAILED, cause, "%s", error->text);
+	fetch_call_end(q->call);
+	query_free(q);
+}
+
+static void on_over(void *query, const struct pg_error *error)
 {
 	struct query *q = query;
 	struct postgres *d = q->owner;
-	if (lost && !q->retried && !q->cells && !fetch_call_answered(q->call))
+	if (error && error->lost && !q->retried && !q->cells && !fetch_call_answered(q->call))
 		retry(q);
 	else if (error)
-		fail_query(q, error);
+		fail_with(q, error);
 	else
 		finish_query(q);
 	dispatch(d);
@@ -386,6 +420,14 @@ static void start(void *self, const struct fetch_order *order, fetch_done_fn don
 	fetch_call_start(d->calls, order, done, arg);
 }
 
+static struct fetch_health health(const void *self)
+{
+	const struct postgres *d = self;
+	if (d->failures == 0)
+		return (struct fetch_health){"closed", ""};
+	return (struct fetch_health){event_pending(d->backoff, EV_TIMEOUT, NULL) ? "open" : "half_open", d->reason};
+}
+
 static void postgres_free(void *self)
 {
 	struct postgres *d = self;
@@ -401,7 +443,7 @@ static void postgres_free(void *self)
 const struct fetch_driver *fetch_postgres_new(struct event_base *base, struct workers *cpu,
 	const struct conf_database *conf, void **self)
 {
-	static const struct fetch_driver driver = {"postgres", start, postgres_free};
+	static const struct fetch_driver driver = {.name = "postgres", .start = start, .free = postgres_free, .health = health};
 	static const struct fetch_runner runner = {begin, stop};
 	static const struct pg_link_owner owner = {on_connected, on_refused, on_rows, on_over};
 	unsigned n = conf->connections;

@@ -51,7 +51,7 @@ static void on_run(void *arg)
 		fetch_call_absent(call);
 		break;
 	case FETCH_FAILED:
-		fetch_call_failed(call, "%s", job->result.error);
+		fetch_call_blame(call, job->result.source, job->result.cause, "%s", job->result.error);
 		break;
 	}
 	fetch_call_end(call);
@@ -96,7 +96,7 @@ static void sqlite_free(void *self)
 
 const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self)
 {
-	static const struct fetch_driver driver = {"sqlite", start, sqlite_free};
+	static const struct fetch_driver driver = {.name = "sqlite", .start = start, .free = sqlite_free};
 	static const struct fetch_runner runner = {begin, stop};
 	unsigned n = conf->connections;
 	struct workers *workers = workers_new(base, "sqlite", n, n);

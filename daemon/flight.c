@@ -12,6 +12,7 @@
 #include "flight_impl.h"
 #include "history.h"
 #include "redis.h"
+#include "replay.h"
 #include "value.h"
 
 static enum step (*const steps[])(struct flight *f) = {
@@ -194,6 +195,7 @@ static struct flight *flight_new(struct flights *all, const struct conf_type *ty
 	f->node.key = key_dup(key);
 	f->all = all;
 	f->type = type;
+	f->began_ms = clock_ms();
 	TAILQ_INIT(&f->waiters);
 	if (all->map.count == 0)
 		event_add(all->sweep, &(struct timeval){.tv_usec = SWEEP_MS * 1000});
@@ -239,9 +241,12 @@ void flights_look(struct flights *all, const struct conf_type *type, const struc
 {
 	struct tiers *t = all->tiers;
 	const struct memory_entry *e = memory_peek(t->memory, key, clock_ms());
-	bool may_ask = tiers_reaches_redis(t, type);
-	if (e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) {
-		struct outcome o = tiers_outcome(e);
+	struct value *unsent;
+	int64_t expires_ms;
+	bool may_ask = !replay_knows(all->replay, type, key, &unsent, &expires_ms) && tiers_reaches_redis(t, type);
+	if ((e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) || (unsent && clock_ms() < expires_ms)) {
+		struct outcome o = e && e->value ? tiers_outcome(e) : (struct outcome){.status = OUTCOME_FOUND, .value = unsent,
+			.ttl_ms = expires_ms == MEMORY_FOREVER ? -1 : expires_ms - clock_ms(), .age_ms = -1, .tier = "memory"};
 		value_ref(o.value); /* done may change the key */
 		done(arg, &o);
 		value_unref(o.value);
@@ -290,6 +295,20 @@ void flights_refresh(struct flights *all, const struct conf_type *type, const st
 	struct flight *f = flight_new(all, type, key);
 	f->is_behind = true;
 	flight_run(f);
+}
+
+bool flights_explain(const struct flights *all, const struct key *key, struct flight_view *view)
+{
+	const struct flight *f = (const struct flight *)keymap_find(&all->map, key);
+	const struct waiter *w;
+	if (!f)
+		return false;
+	*view = (struct flight_view){.is_fetching = f->fetch_began_us, .is_leased = f->is_leased,
+		.awaits = f->is_awaiting ? f->awaited : NULL, .answers_stale = need_not_wait(f),
+		.since_ms = f->fetch_began_us ? (clock_us() - f->fetch_began_us) / 1000 : clock_ms() - f->began_ms};
+	TAILQ_FOREACH(w, &f->waiters, link)
+		view->waiting++;
+	return true;
 }
 
 size_t flights_count(const struct flights *all)

@@ -67,6 +67,16 @@ void flights_refresh(struct flights *all, const struct conf_type *type, const st
 void flights_wake(struct flights *all, const struct key *key);
 void flights_wake_all(struct flights *all);
 
+/* What is under way for key, for EXPLAIN. False: nothing. */
+struct flight_view {
+	bool is_fetching, is_leased;
+	const char *awaits;             /* who holds the lease, if another sidecar fetches; lives until the loop goes on */
+	bool answers_stale;             /* a GET that comes now does not wait for it */
+	int64_t since_ms;               /* how long it has been fetching, or else under way */
+	size_t waiting;
+};
+bool flights_explain(const struct flights *all, const struct key *key, struct flight_view *view);
+
 size_t flights_count(const struct flights *all);
 size_t flights_waiting(const struct flights *all);
 

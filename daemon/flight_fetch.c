@@ -77,7 +77,7 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 		f->step = fetched_nothing(f);
 	} else {
 		flight_count(f)->fetch_failures++;
-		log_warning("fetch_failed", "type=%s took_ms=%lld reason=%s", f->type->name, took_ms, log_quote(r->error));
+		log_warning("fetch_failed", "type=%s took_ms=%lld reason=%s", f->type->name, took_ms, log_quote(fetch_cause(r)));
 		f->step = fetch_failed(f, r->error, !r->was_refused);
 	}
 	flight_run(f);

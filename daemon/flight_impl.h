@@ -45,6 +45,7 @@ enum step { STEP_MEMORY, STEP_REDIS, STEP_LEASE, STEP_FETCH, STEP_CHECK, STEP_FI
 struct held {
 	struct value *value;            /* NULL: none */
 	int64_t expires_ms;             /* end of its TTL, which may be past */
+	int64_t stored_ms;              /* when it came here */
 	enum source source;
 	bool is_from_before;            /* Redis was lost since it came */
 	bool is_missing;                /* Redis does not have it; still, no change of it was heard of */
@@ -55,6 +56,7 @@ struct flight {
 	struct flights *all;
 	const struct conf_type *type;
 	enum step step;
+	int64_t began_ms;
 	struct waiters waiters;
 	bool is_past_tiers;             /* the tiers have nothing better than what is held: a peek has its answer */
 	bool is_behind;                 /* goes on even if nobody waits */
@@ -70,7 +72,7 @@ struct flight {
 	struct outcome outcome;
 	bool is_judged;                 /* it was fetched and may be served */
 	struct check check;
-	int64_t fetch_began_us;
+	int64_t fetch_began_us;         /* 0: not yet */
 	uint64_t guard_changes;         /* of the tiers when the fetch began */
 	bool was_guarded;               /* likewise */
 
@@ -129,7 +131,7 @@ bool waiter_is_overdue_early(struct waiter *w);
 bool waiter_is_overdue_get(struct waiter *w);
 bool waiter_has_tried_enough(struct waiter *w);         /* after a broken try, which it counts */
 
-/* Keeps what a broken try has found for those who came before it broke. */
+/* Keeps what a broken try has found for the GETs that came before it broke. */
 void flight_keep_spare(struct flight *f);
 
 /* ---- flight_try.c: what a try has, and its ends ---- */

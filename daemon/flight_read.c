@@ -16,18 +16,21 @@ enum step flight_step_memory(struct flight *f)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, flight_key(f));
 	f->epoch = t->epoch;
-	f->is_past_tiers = f->is_filled = f->is_newer_here = f->is_judged = false;
+	f->is_past_tiers = f->is_filled = f->is_judged = false;
+	f->fetch_began_us = 0;
 	flight_drop_held(f);
 	flight_set_absent(f);
 	struct memory_entry *e = memory_get(t->memory, flight_key(f), clock_ms());
-	if (e)
+	if (e) {
 		flight_hold(f, e->value, e->expires_ms, e->source);
-	f->held.is_from_before = e && e->epoch < t->trusted_epoch;
-	if (flight_wants_fetch(f) || f->is_behind)
-		return !e && (f->type->max_shrink > 0 || flight_is_peeked(f)) ? STEP_REDIS : STEP_LEASE;
+		f->held.stored_ms = e->stored_ms;
+		f->held.is_from_before = e->epoch < t->trusted_epoch;
+	}
 	struct value *unsent;
 	int64_t expires_ms;
 	f->is_newer_here = replay_knows(f->all->replay, f->type, flight_key(f), &unsent, &expires_ms);
+	if (flight_wants_fetch(f) || f->is_behind)
+		return !e && !f->is_newer_here && (f->type->max_shrink > 0 || flight_is_peeked(f)) ? STEP_REDIS : STEP_LEASE;
 	if (!e && unsent) {
 		flight_hold(f, unsent, expires_ms, SOURCE_CLIENT);
 		f->outcome = flight_outcome_of_held(f);
@@ -52,7 +55,7 @@ static void on_redis_read(void *arg, const struct redis_result *r);
 enum step flight_step_redis(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
-	if (tiers_has_redis(t, f->type) && !t->is_clearing[f->type->index]) {
+	if (tiers_has_redis(t, f->type)) {
 		redis_read(t->redis, flight_key(f), on_redis_read, f);
 		return STEP_WAIT;
 	}
@@ -68,11 +71,12 @@ static enum step read_from_redis(struct flight *f, const struct redis_result *r)
 	int64_t left_ms = tiers_logical_ttl_ms(f->type, r->ttl_ms);
 	if (left_ms < 0 && history_is_foreign(f->all->history, flight_key(f), r->ttl_ms, tiers_window_ms(f->type)))
 		left_ms = r->ttl_ms;
-	if (left_ms >= 0)
+	bool is_answer = left_ms >= 0 && !flight_wants_fetch(f);
+	if (is_answer)
 		flight_set_found(f, r->value, left_ms, "redis", SOURCE_REDIS);
 	if (f->fence.broken)
 		return flight_try_again(f);
-	if (left_ms >= 0 && !flight_wants_fetch(f))
+	if (is_answer)
 		return STEP_STORE;
 	flight_set_absent(f);
 	flight_hold(f, r->value, left_ms ? clock_ms() + left_ms : MEMORY_FOREVER, SOURCE_REDIS);

@@ -58,7 +58,7 @@ void flight_hold(struct flight *f, struct value *v, int64_t expires_ms, enum sou
 {
 	struct value *kept = v ? value_ref(v) : NULL;
 	flight_drop_held(f);
-	f->held = (struct held){.value = kept, .expires_ms = expires_ms, .source = source};
+	f->held = (struct held){.value = kept, .expires_ms = expires_ms, .stored_ms = clock_ms(), .source = source};
 }
 
 bool flight_is_held_fresh(const struct flight *f)
@@ -78,7 +78,7 @@ struct outcome flight_outcome_of_held(const struct flight *f)
 	int64_t left_ms = f->held.expires_ms == MEMORY_FOREVER ? -1 : f->held.expires_ms - clock_ms();
 	return (struct outcome){.status = OUTCOME_FOUND, .value = f->held.value, .ttl_ms = left_ms,
 		.is_stale = left_ms <= 0 && f->held.expires_ms != MEMORY_FOREVER,
-		.age_ms = -1, .tier = "memory", .source = f->held.source};
+		.age_ms = clock_ms() - f->held.stored_ms, .tier = "memory", .source = f->held.source};
 }
 
 /* Who is answered may ask again at once, and is waiting again then. */

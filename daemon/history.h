@@ -28,11 +28,13 @@ struct history_record {
 	int64_t refused_ms;             /* clock_ms of the first refusal of a shrunken result; 0: none */
 	uint64_t refused_size;          /* its size */
 	int64_t changed_at_ms;          /* clock_wall_ms of the last change through us; 0: none */
+	uint64_t changed_number;        /* see history_change */
 	int64_t heard_ms;               /* clock_ms when Redis last told of a change by others; 0: never */
 	char error[HISTORY_TEXT_MAX];   /* of the last fetch; "" if it did not fail */
 	char changed_by[HISTORY_TEXT_MAX];
 };
 
+struct conf_type;
 struct history;
 
 struct history *history_new(void);
@@ -64,7 +66,32 @@ void history_heard(struct history *h, const struct key *key);
  * logical TTL as it stands. */
 bool history_is_foreign(const struct history *h, const struct key *key, int64_t redis_ms, int64_t window_ms);
 
+/* What is left below this shows the same. */
+int64_t history_foreign_below(const struct history *h, const struct key *key, int64_t window_ms);
+
 /* Somebody changed key through us: what failed before may be tried again at once. */
 void history_changed(struct history *h, const struct key *key, const char *who);
+
+/* ---- for EXPLAIN: who changed a key last ---- */
+
+#define HISTORY_NOTES_MAX 16384         /* changes of single keys, and */
+#define HISTORY_CLEARED_MAX 64          /* removals of many that are remembered, the oldest forgotten first */
+
+/* key was changed; what (a literal) says how. Cheap: for changes of which there are many. */
+void history_noted(struct history *h, const struct key *key, const char *what);
+
+/* All keys of type (NULL: of every declared one) that begin with prefix were removed through us. */
+void history_cleared(struct history *h, const struct conf_type *type, const char *prefix, size_t prefix_len, const char *who);
+
+/* The last change that was noted of key, and the last invalidation of it, which is of type:
+ * by history_changed or history_cleared. by lives until the next call that writes; NULL: none
+ * is known. */
+struct history_change {
+	const char *by;
+	int64_t at_ms;                  /* clock_wall_ms */
+	uint64_t number;                /* counts all changes: the later one has the larger */
+};
+struct history_change history_last_note(const struct history *h, const struct key *key);
+struct history_change history_last_invalidation(const struct history *h, const struct conf_type *type, const struct key *key);
 
 #endif

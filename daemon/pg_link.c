@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct pg_link {
 
 	void *query;                    /* RUNNING, CANCELLING */
 	char *error;                    /* what the server said of it, or NULL */
+	char sqlstate[6];               /* of that */
 	bool unsent;                    /* libpq holds a part of it */
 	bool broken;                    /* libpq refused it: give the connection up */
 	bool unwanted;                  /* the owner wants no more rows */
@@ -93,9 +95,10 @@ static void tell_over(struct pg_link *l, const char *error, bool lost)
 {
 	void *query = l->query;
 	char *said = l->error;
+	const struct pg_error e = {.text = said ? said : error, .sqlstate = l->sqlstate, .lost = lost};
 	l->query = NULL;
 	l->error = NULL;
-	l->owner->over(query, said ? said : error, lost);
+	l->owner->over(query, e.text ? &e : NULL);
 	free(said);
 }
 
@@ -174,6 +177,7 @@ static void keep_error(struct pg_link *l, const PGresult *r)
 	if (!text)
 		text = PQresultErrorMessage(r);
 	l->error = xstrdup(text);
+	snprintf(l->sqlstate, sizeof(l->sqlstate), "%s", state ? state : "");
 	if (state && strncmp(state, "22", 2) == 0)      /* data exceptions quote the datum */
 		fetch_redact(l->error);
 }
@@ -245,6 +249,7 @@ void pg_link_query(struct pg_link *l, const char *sql, const char *parameter, vo
 	l->query = query;
 	l->state = PG_RUNNING;
 	l->unwanted = l->complete = l->ended = false;
+	l->sqlstate[0] = '\0';
 	if (!PQsendQueryParams(l->conn, sql, parameter ? 1 : 0, NULL, &parameter, NULL, NULL, 0)
 		|| !PQsetSingleRowMode(l->conn))
 		l->broken = true;

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 struct event_base;
+struct pg_error;
 struct pg_link;
 
 #define PG_CONNECT_MS 5000      /* a server that does not let us in by then is given up */
@@ -29,9 +30,14 @@ struct pg_link_owner {
 	void (*refused)(void *owner, const char *reason, bool silent);
 	/* Rows of the query, perhaps none, but with its columns. -1: no more of them; the query is cancelled. */
 	int (*rows)(void *query, const PGresult *rows);
-	/* The query is over: IDLE or CLOSED. error is NULL if all rows have come; lost means
-	 * that the connection went away in the middle. */
-	void (*over)(void *query, const char *error, bool lost);
+	/* The query is over: IDLE or CLOSED. error is NULL if all rows have come. */
+	void (*over)(void *query, const struct pg_error *error);
+};
+
+struct pg_error {
+	const char *text;       /* may quote keys and values if there is a sqlstate */
+	const char *sqlstate;   /* five characters, or "": the server has not said anything */
+	bool lost;              /* the connection went away in the middle */
 };
 
 /* A link in CLOSED. */

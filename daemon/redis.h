@@ -37,7 +37,7 @@ struct redis_result {
 	enum redis_status status;
 	struct value *value;    /* redis_read */
 	int64_t ttl_ms;         /* redis_read, redis_probe: what is left; -1: no end */
-	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes; others say */
+	int64_t number;         /* redis_delete: keys touched; redis_probe: bytes; others say */
 	char holder[REDIS_TOKEN_LEN + 1];       /* redis_acquire */
 	const char *error;
 };
@@ -54,6 +54,9 @@ struct redis_watch {
 	void (*on_flush)(void *arg);
 	void (*on_coherence)(void *arg, enum coherence now);
 	void (*on_up)(void *arg);       /* it answers again: what is sent from here goes before all else */
+	/* Commands of ours that change these keys have been sent: what is asked from here comes
+	 * after them. Redis does not tell us of our own changes. NULL is allowed. */
+	void (*on_own_change)(void *arg, const struct key *keys, size_t n);
 	void *arg;
 };
 
@@ -66,7 +69,8 @@ void redis_free(struct redis *r);
 bool redis_up(const struct redis *r);
 
 /* closed while it is up; open while it is left alone between attempts to reach it;
- * half_open during an attempt. One for the process: all that goes to Redis goes this way. */
+ * half_open during an attempt. One for the process: while it is not closed, no other
+ * connection to Redis is tried. */
 const char *redis_breaker(const struct redis *r);
 
 /* Why it is not up; "" while it is. */
@@ -79,6 +83,13 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
+/* A value that has so much left, from_ms <= left < below_ms, counts as absent: it is past the TTL
+ * that it was given, and only kept for the worst case. below_ms 0: none does. Where there is a
+ * window a write by ours is told of by tracking, as if it were another's. */
+struct redis_window {
+	int64_t from_ms, below_ms;
+};
+
 /* SET with all its options. With wants_old result.value is what was there before, or REDIS_NIL
  * if nothing was: whether the condition held follows from that. */
 struct redis_set {
@@ -87,6 +98,7 @@ struct redis_set {
 	bool keeps_ttl;
 	bool wants_old;                 /* Redis 6.2 and later; with REDIS_IF_ABSENT 7.0 */
 	enum redis_condition condition;
+	struct redis_window stale;      /* heeded where it makes a difference */
 };
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg);
@@ -99,15 +111,13 @@ struct redis_edit {
 	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
 	const char *condition;          /* on the TTL: NX, XX, GT, LT or "XX LT" (Redis 7.0 and later); or NULL */
 	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
+	struct redis_window stale;
 };
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);
 
 /* DEL of all in one command, after the leases of fetches under way for them, so that
  * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
-
-/* PEXPIRE; number is 1 if the key is there. */
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg);
 
 /* PTTL and STRLEN in one round trip; REDIS_NIL if the key is not there. */
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
@@ -198,7 +208,14 @@ void redis_fill(struct redis *r, const struct key *key, const char *token, struc
  * as it was). Nobody waits for the answer. */
 void redis_unfill(struct redis *r, const struct key *key, struct value *value);
 
+/* How much of what changes in Redis is heard; why no more (tracking_refusal), and why it is
+ * proved by messages (tracking_unwritable). */
 enum coherence redis_coherence(const struct redis *r);
+const char *redis_refusal(const struct redis *r);
+const char *redis_unwritable(const struct redis *r);
+
+/* Commands that Redis has not answered, those of clients included. */
+size_t redis_pending(const struct redis *r);
 
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;

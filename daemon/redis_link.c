@@ -1,10 +1,15 @@
 /* A connection to Redis; see redis_link.h.
  *
- *   WAITING --timer--> RESOLVING --errand--> CONNECTING --> HANDSHAKE --> UP
- *      ^                                                                   |
- *      +------------- lost(): error, time-out, refused, closed ------------+
+ *   WAITING --timer--> RESOLVING --errand--> CONNECTING --> HANDSHAKE --> TRIAL --> UP
+ *      ^                                                                            |
+ *      +------------------ lost(): error, time-out, refused, closed ----------------+
  *
- * Invariant: ac is set in CONNECTING, HANDSHAKE and UP and only then. Commands in
+ * Until the handshake has been answered there is the patience of connecting: so whoever
+ * hung is reached as soon as it goes on. Then a PING is on trial, with the time-out of any
+ * command: a server that is slower than that does not come up. Nor does one that is up
+ * forget its failures before it has answered something.
+ *
+ * Invariant: ac is set from CONNECTING to UP and only then. Commands in
  * calls are in the order they were sent, which is the order of their replies; the
  * deadline timer watches the first. */
 #include "redis_link.h"
@@ -35,10 +40,11 @@
 #define BACKOFF_MAX_MS 2000
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
 #define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
+#define IN_A_VALUE 1
 #define REASON_MAX 160
 #define RELAY_READ 65536
 
-enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
+enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_TRIAL, LINK_UP };
 
 struct call {
 	TAILQ_ENTRY(call) link;
@@ -69,6 +75,7 @@ struct redis_link {
 	int64_t down_since_ms;
 	unsigned failures;                      /* in a row */
 	bool closing;
+	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
 	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
 	struct reply_scan scan;                 /* of the reply that is coming in */
@@ -90,9 +97,10 @@ static struct value *value_behind(const redisReply *r)
 	return (struct value *)((char *)r->str - offsetof(struct value, data));
 }
 
-static bool is_large(const redisReply *r)
+/* Marked in a field that strings do not use. */
+static bool is_value(const redisReply *r)
 {
-	return r->type == REDIS_REPLY_STRING && (size_t)r->len >= LARGE_REPLY;
+	return r->type == REDIS_REPLY_STRING && r->integer == IN_A_VALUE;
 }
 
 static void *create_string(const redisReadTask *task, char *str, size_t len)
@@ -106,6 +114,7 @@ static void *create_string(const redisReadTask *task, char *str, size_t len)
 		return NULL;
 	}
 	r->type = REDIS_REPLY_STRING;
+	r->integer = IN_A_VALUE;
 	r->str = v->data;
 	r->len = len;
 	return r;
@@ -114,7 +123,7 @@ static void *create_string(const redisReadTask *task, char *str, size_t len)
 static void free_object(void *object)
 {
 	redisReply *r = object;
-	if (!r || !is_large(r)) {
+	if (!r || !is_value(r)) {
 		hiredis_functions.freeObject(r);
 		return;
 	}
@@ -122,20 +131,36 @@ static void free_object(void *object)
 	free(r);
 }
 
-static void use_values(redisAsyncContext *ac)
+static void use_values(redisReader *reader)
 {
 	if (!hiredis_functions.createString) {
-		hiredis_functions = *ac->c.reader->fn;
+		hiredis_functions = *reader->fn;
 		reply_functions = hiredis_functions;
 		reply_functions.createString = create_string;
 		reply_functions.freeObject = free_object;
 	}
-	ac->c.reader->fn = &reply_functions;
+	reader->fn = &reply_functions;
+}
+
+void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg)
+{
+	redisReader *reader = redisReaderCreate();
+	void *reply = NULL;
+	if (reader) {
+		use_values(reader);
+		if (redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
+			reply = NULL;
+	}
+	done(arg, reply, reply ? "" : "a reply that is not understood");
+	if (reply)
+		free_object(reply);
+	if (reader)
+		redisReaderFree(reader);
 }
 
 struct value *redis_link_value(const struct redisReply *reply)
 {
-	return is_large(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
+	return is_value(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
 }
 
 /* ---- hiredis on libevent: two persistent events ---- */
@@ -234,7 +259,7 @@ static void lost(struct redis_link *l, const char *reason)
 		l->options.name, log_quote(reason));
 	snprintf(l->reason, sizeof(l->reason), "%s", reason);
 	l->stats.drops += was_up;
-	if (!l->closing)
+	if (!l->closing && !l->is_held)
 		arm(l->retry, backoff_ms(l));
 	l->failures++;
 	if (was_up)
@@ -254,8 +279,7 @@ static void drop(struct redis_link *l, const char *reason)
 static void come_up(struct redis_link *l)
 {
 	l->state = LINK_UP;
-	event_del(l->deadline); /* that of connecting */
-	l->failures = 0;
+	event_del(l->deadline); /* that of the trial */
 	l->reason[0] = '\0';
 	l->stats.connects++;
 	log_warning("redis_up", "link=%s after_ms=%lld", l->options.name, (long long)(clock_ms() - l->down_since_ms));
@@ -278,11 +302,17 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
 
 /* ---- deadlines ---- */
 
+/* SUBSCRIBE, the last step of a subscriber, is no call. */
+static bool is_connecting(const struct redis_link *l)
+{
+	return l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE || (l->state == LINK_TRIAL && TAILQ_EMPTY(&l->calls));
+}
+
 static int64_t due_ms(const struct redis_link *l)
 {
-	if (l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE)
-		return l->connect_deadline_ms;
 	const struct call *first = TAILQ_FIRST(&l->calls);
+	if (is_connecting(l))
+		return l->connect_deadline_ms;
 	if (!first)
 		return 0;
 	int64_t alive_ms = l->progress_ms > first->sent_ms ? l->progress_ms : first->sent_ms;
@@ -314,7 +344,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	char reason[REASON_MAX];
-	bool connecting = l->state != LINK_UP;
+	bool connecting = is_connecting(l);
 	snprintf(reason, sizeof(reason), "timed out after %lld ms while %s",
 		(long long)(connecting ? l->conf->connect_timeout_ms : l->conf->timeout_ms),
 		connecting ? "connecting" : "waiting for a reply");
@@ -323,6 +353,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- commands ---- */
+
+/* It is up and has answered: what failed before is over. */
+static void proved(struct redis_link *l)
+{
+	if (l->state == LINK_UP)
+		l->failures = 0;
+}
 
 static void finish(struct call_list *list, struct call *c, const redisReply *reply, const char *reason)
 {
@@ -341,6 +378,8 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 	struct call *c = privdata;
 	struct redis_link *l = c->owner;
 	(void)ac;
+	if (reply)
+		proved(l);
 	finish(&l->calls, c, reply, reply ? "" : l->reason[0] ? l->reason : "connection closed");
 }
 
@@ -410,6 +449,7 @@ static int hand_on(struct redis_link *l, const char *data, size_t len)
 		size_t n = reply_scan(&l->scan, data, len, &is_end);
 		if (!c || l->scan.has_failed)
 			return -1;
+		proved(l);
 		bool is_last = c->n_replies == 1;
 		c->n_replies -= is_end;
 		if (is_last && is_end) {
@@ -469,7 +509,7 @@ static void on_hello(void *arg, const char *data, size_t len, bool is_end, const
 {
 	struct redis_link *l = arg;
 	(void)len, (void)reason;
-	if (data && is_end && l->state == LINK_HANDSHAKE)
+	if (data && is_end && l->state == LINK_TRIAL)
 		come_up(l);
 }
 
@@ -502,9 +542,10 @@ static void on_subscribed(redisAsyncContext *ac, void *r, void *privdata)
 	const redisReply *reply = r;
 	if (!reply || l->ac != ac || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
 		return;
-	if (strcmp(reply->element[0]->str, "message") == 0)
+	if (strcmp(reply->element[0]->str, "message") == 0) {
+		proved(l);
 		l->options.on_message(l->options.arg, reply, "");
-	else if (l->state == LINK_HANDSHAKE && strcmp(reply->element[0]->str, "subscribe") == 0
+	} else if (l->state == LINK_TRIAL && strcmp(reply->element[0]->str, "subscribe") == 0
 	    && !l->options.channels[reply->element[2]->integer])
 		come_up(l);
 }
@@ -525,6 +566,7 @@ static void subscribe(struct redis_link *l)
 	reply_add_bulk_str(&b, "SUBSCRIBE");
 	add_words(&b, n, l->options.channels);
 	buf_add_char(&b, '\0');
+	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
 	(void)redisAsyncFormattedCommand(l->ac, on_subscribed, l, b.data, b.len - 1); /* failed: it is closing, lost() follows */
 	buf_free(&b);
 }
@@ -533,25 +575,35 @@ static void on_client_id(void *arg, const redisReply *reply, const char *reason)
 {
 	struct redis_link *l = arg;
 	(void)reason;
-	if (!reply || l->state != LINK_HANDSHAKE)
-		return;
 	/* A server without CLIENT ID cannot redirect anything here, but it can publish. */
-	l->client_id = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
-	subscribe(l);
+	if (reply)
+		l->client_id = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 }
 
-/* CLIENT SETNAME comes last; some managed servers refuse it, which does no harm. */
-static void on_named(void *arg, const redisReply *reply, const char *reason)
+bool redis_link_is_unready(const char *error)
+{
+	static const char *const codes[] = {"BUSY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN "};
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (strncmp(error, codes[i], strlen(codes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* It serves, and in time. That it cannot write (MISCONF), or may not be asked this, is no
+ * reason to stay away. */
+static void on_pinged(void *arg, const redisReply *reply, const char *reason)
 {
 	struct redis_link *l = arg;
 	(void)reason;
-	if (!reply || l->state != LINK_HANDSHAKE)
+	if (!reply || l->state != LINK_TRIAL)
 		return;
-	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
+	if (reply->type == REDIS_REPLY_ERROR && redis_link_is_unready(reply->str))
 		drop(l, reply->str);
 	else if (l->options.relay_resp)
 		start_relaying(l);
-	else if (!l->options.channels)
+	else if (l->options.channels)
+		subscribe(l);
+	else
 		come_up(l);
 }
 
@@ -566,6 +618,23 @@ static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char 
 	buf_free(&b);
 }
 
+/* CLIENT SETNAME is the last command of the handshake; some managed servers refuse it, which
+ * does no harm. */
+static void on_named(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_link *l = arg;
+	(void)reason;
+	if (!reply || l->state != LINK_HANDSHAKE)
+		return;
+	if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0) {
+		drop(l, reply->str);
+		return;
+	}
+	l->state = LINK_TRIAL;
+	event_del(l->deadline);                 /* that of connecting */
+	say(l, on_pinged, 1, (const char *[]){"PING"});
+}
+
 static void shake_hands(struct redis_link *l)
 {
 	const struct conf_redis *c = l->conf;
@@ -578,9 +647,9 @@ static void shake_hands(struct redis_link *l)
 	snprintf(db, sizeof(db), "%u", c->db);
 	if (c->db)
 		say(l, on_handshake, 2, (const char *[]){"SELECT", db});
-	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", l->options.name});
 	if (l->options.channels)
 		say(l, on_client_id, 2, (const char *[]){"CLIENT", "ID"});
+	say(l, on_named, 3, (const char *[]){"CLIENT", "SETNAME", l->options.name});
 }
 
 static void on_connect(const redisAsyncContext *ac, int status)
@@ -606,10 +675,12 @@ static void attach(struct redis_link *l, redisAsyncContext *ac)
 	l->state = LINK_CONNECTING;
 	l->progress_ms = clock_ms();
 	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
-	use_values(ac);
+	use_values(ac->c.reader);
 	cleanup(l);
 	l->readable = event_new(l->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->writable = event_new(l->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, l);
+	if (l->options.channels)
+		(void)event_priority_set(l->readable, 0);       /* what has changed is heard before anybody is served */
 	ac->data = l;
 	ac->ev.data = l;
 	ac->ev.addRead = add_read;
@@ -710,14 +781,25 @@ struct redis_link *redis_link_new(struct event_base *base, const struct redis_li
 {
 	struct redis_link *l = xcalloc(1, sizeof(*l));
 	*l = (struct redis_link){.base = base, .options = *options, .conf = options->conf,
-		.down_since_ms = clock_ms(), .reason = "not connected yet"};
+		.is_held = options->is_held, .down_since_ms = clock_ms(), .reason = "not connected yet"};
 	TAILQ_INIT(&l->calls);
 	TAILQ_INIT(&l->refused_calls);
 	l->retry = evtimer_new(base, on_retry, l);
 	l->deadline = evtimer_new(base, on_deadline, l);
 	l->refused = evtimer_new(base, on_refused, l);
-	start(l);
+	if (!l->is_held)
+		start(l);
 	return l;
+}
+
+void redis_link_hold(struct redis_link *l, bool held)
+{
+	l->is_held = held;
+	if (l->state != LINK_WAITING)
+		return;
+	event_del(l->retry);
+	if (!held)
+		start(l);
 }
 
 void redis_link_free(struct redis_link *l)

@@ -40,13 +40,24 @@ struct redis_link_options {
 
 	/* A relay: it carries commands by redis_link_relay only. */
 	int relay_resp;                 /* 2 or 3: the version its replies are in, if Redis speaks it; 0: no relay */
+
+	bool is_held;                   /* as after redis_link_hold(l, true) */
 };
 
-/* Starts connecting. */
+/* Starts connecting. The link is up when a PING has been answered within the time-out
+ * (conf->timeout_ms), so not while the server is slower than that, or serves nobody. */
 struct redis_link *redis_link_new(struct event_base *base, const struct redis_link_options *options);
 
 /* Answers what is outstanding with NULL, then frees. NULL is allowed. */
 void redis_link_free(struct redis_link *l);
+
+/* While held, a link that is down stays so; one that is up is not touched. Let go, it
+ * starts connecting at once. For links that follow another one, so that Redis is tried by
+ * one connection and not by all. */
+void redis_link_hold(struct redis_link *l, bool held);
+
+/* The error reply says that the server serves nobody at the moment (BUSY, LOADING, ...). */
+bool redis_link_is_unready(const char *error);
 
 bool redis_link_up(const struct redis_link *l);
 bool redis_link_is_trying(const struct redis_link *l);          /* to come up */
@@ -74,6 +85,9 @@ void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsig
 /* The bytes of a string reply (not of an element of an array) as a value: a reference to where the reply has them
  * if it is large, a copy if it is small; NULL without memory. */
 struct value *redis_link_value(const struct redisReply *reply);
+
+/* Calls done with the reply in these bytes (RESP2), which are all of it, as a link does with one of its own. */
+void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg);
 
 struct redis_link_stats {
 	uint64_t commands, timeouts, connects, drops;

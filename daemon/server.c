@@ -209,30 +209,42 @@ static void remove_own(const struct listener *l)
 		unlink(path);
 }
 
-struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error)
+static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	int fd = listen_at(conf, error);
-	if (fd < 0)
-		return NULL;
+	(void)fd, (void)what;
+	clock_update();
+	client_drive_ready(arg);
+}
+
+struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog)
+{
 	struct server *s = xcalloc(1, sizeof(*s));
-	struct listener *l = xcalloc(1, sizeof(*l));
-	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .listener = l, .spare = OUT_INIT,
+	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .spare = OUT_INIT,
 		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
 		.stats.started_ms = clock_ms()};
-	*l = (struct listener){.server = s, .fd = fd};
-	remember_own(l);
-	l->acceptable = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
-	l->resume = evtimer_new(base, on_resume, l);
-	event_add(l->acceptable, NULL);
-	start_sweeping(l);
+	s->drive = evtimer_new(base, on_ready, s);
 	return s;
 }
 
-void server_free(struct server *s)
+int server_listen(struct server *s, char **error)
 {
-	if (!s)
+	int fd = listen_at(s->conf, error);
+	if (fd < 0)
+		return -1;
+	struct listener *l = s->listener = xcalloc(1, sizeof(*l));
+	*l = (struct listener){.server = s, .fd = fd};
+	remember_own(l);
+	l->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
+	l->resume = evtimer_new(s->base, on_resume, l);
+	event_add(l->acceptable, NULL);
+	start_sweeping(l);
+	return 0;
+}
+
+static void listener_free(struct listener *l)
+{
+	if (!l)
 		return;
-	struct listener *l = s->listener;
 	event_free(l->acceptable);
 	event_free(l->resume);
 	if (l->sweep)
@@ -240,8 +252,16 @@ void server_free(struct server *s)
 	close(l->fd);
 	remove_own(l);
 	free(l);
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	listener_free(s->listener);
 	while (s->clients)
 		client_free(s->clients);
+	event_free(s->drive);
 	buf_free(&s->scratch);
 	out_fini(&s->spare);
 	free(s);

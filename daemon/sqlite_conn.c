@@ -48,6 +48,7 @@ static int fail(struct sqlite_conn *c, const char *fmt, ...)
 {
 	va_list ap;
 	c->result->status = FETCH_FAILED;
+	c->result->source = BREAKER_FAILED;
 	va_start(ap, fmt);
 	vsnprintf(c->result->error, sizeof(c->result->error), fmt, ap);
 	va_end(ap);
@@ -59,20 +60,23 @@ static int fail(struct sqlite_conn *c, const char *fmt, ...)
 static int fail_database(struct sqlite_conn *c)
 {
 	const char *reason = sqlite3_errmsg(c->db);
-	int system_error = sqlite3_system_errno(c->db);
-	if (sqlite3_errcode(c->db) == SQLITE_ERROR)
+	int system_error = sqlite3_system_errno(c->db), code = sqlite3_errcode(c->db);
+	snprintf(c->result->cause, sizeof(c->result->cause), "SQLite error %d (%s)", code, sqlite3_errstr(code));
+	if (code == SQLITE_ERROR)
 		return fail(c, "%s", reason);
 	if (system_error == 0)
 		return fail(c, "%s: %s", reason, c->path);
 	return fail(c, "%s: %s: %s", reason, c->path, strerrordesc_np(system_error));
 }
 
-/* A message from running a statement may quote a value. */
+/* A statement that is good failed, so it was this value that it could not do; the message may quote it. */
 static int fail_step(struct sqlite_conn *c)
 {
 	fail_database(c);
-	if (sqlite3_errcode(c->db) == SQLITE_ERROR)
+	if (sqlite3_errcode(c->db) == SQLITE_ERROR) {
+		c->result->source = BREAKER_ANSWERED;
 		fetch_redact(c->result->error);
+	}
 	return -1;
 }
 

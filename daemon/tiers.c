@@ -47,13 +47,11 @@ void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
 		.in_redis = true, .max_value = conf->max_request};
 	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
-	t->is_clearing = xcalloc(conf->n_types + 1, sizeof(*t->is_clearing));
 }
 
 void tiers_fini(struct tiers *t)
 {
 	free(t->counters);
-	free(t->is_clearing);
 }
 
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key)
@@ -79,7 +77,7 @@ bool tiers_has_redis(const struct tiers *t, const struct conf_type *type)
 
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type)
 {
-	return tiers_has_redis(t, type) && redis_up(t->redis) && !t->is_clearing[type->index];
+	return tiers_has_redis(t, type) && redis_up(t->redis);
 }
 
 int64_t tiers_ttl_ms(const struct conf_type *type)
@@ -115,6 +113,12 @@ void tiers_set_coherence(struct tiers *t, enum coherence now)
 	if (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB)
 		t->epoch++;
 	t->trusted_epoch = now == COHERENCE_AWAY ? 0 : now == COHERENCE_DEAF ? t->epoch + 1 : t->epoch;
+}
+
+void tiers_distrust(struct tiers *t)
+{
+	t->epoch++;
+	t->trusted_epoch += t->trusted_epoch > 0;
 }
 
 void tiers_set_guarded(struct tiers *t, bool guarded)

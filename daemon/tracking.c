@@ -1,11 +1,13 @@
 /* Tracking; see tracking.h.
  *
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
- *   sub    link: SUBSCRIBE __redis__:invalidate, and our own channels
+ *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id},
+ *                   catcached:echo:{id}
  *   probe  link: SET catcached:probe:{id} every PROBE_MS, seen again on sub
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
- * because of that. Whenever data or sub comes up, begin() sets tracking up anew. */
+ * because of that. Whenever data or sub comes up, begin() sets tracking up anew. Redis is
+ * tried by the data link alone: sub and probe are held while it is down. */
 #include "tracking.h"
 
 #include <event2/event.h>
@@ -26,10 +28,24 @@
 #define INVALIDATE_CHANNEL "__redis__:invalidate"
 #define OWN_CHANNEL CONF_OWN_PREFIX "changed"
 #define ECHO_CHANNEL CONF_OWN_PREFIX "echo:"    /* and our id: numbers that we send ourselves */
+#define PROBES CONF_OWN_PREFIX "probe:"
 #define PROBE_MS 500
 #define PROBE_LATE_MS 1400      /* without a proof for so long the link is taken for dead */
-#define PROBE_TTL_MS "10000"
+#define PROBE_TTL_MS 10000
+#define RETRY_MS 30000          /* tracking was refused: asked for again */
+#define ANNOUNCE_MS 2000        /* how often a sidecar says that it needs to be told */
+#define NEED_MS 7000            /* and for how long that is believed */
 #define ID_LEN 16
+#define REASON_MAX 160
+
+/* The probes are numbered; each GETRANGE looks for what the SET before it has written. */
+struct probe {
+	unsigned sent, answered;        /* SETs on this connection */
+	unsigned stored;                /* the number of the last, if Redis took it; else 0 */
+	int64_t stored_ms;
+	bool is_missing;                /* it was not there any more */
+	unsigned heard, heard_before;   /* messages about it since the last SET, and between the two before */
+};
 
 struct tracking {
 	struct tracking_options options;
@@ -41,7 +57,12 @@ struct tracking {
 	char id[ID_LEN + 1];            /* of this process */
 	char probe_key[64];
 	char echo_channel[64];
-	const char *channels[4];
+	const char *channels[5];
+	struct probe probing;
+	char unwritable[REASON_MAX];    /* why the probe cannot be written; "" while it can */
+	char refusal[REASON_MAX];       /* why tracking is refused; "" while it is not */
+	int64_t refused_ms, announced_ms;
+	int64_t needed_until_ms;        /* somebody must be told of our changes, because Redis does not tell them */
 	struct tracking_stats stats;
 };
 
@@ -75,7 +96,61 @@ static void ignore_reply(void *arg, const redisReply *reply, const char *reason)
 	(void)arg, (void)reply, (void)reason;
 }
 
+static void say(struct redis_link *l, redis_reply_fn done, void *arg, size_t n, const char *const *words)
+{
+	struct buf b = BUF_INIT;
+	reply_add_array(&b, n);
+	add_words(&b, n, words);
+	redis_link_send_buf(l, &b, done, arg);
+}
+
+/* Perhaps it is not one connection that was lost but Redis: the data link shall find out
+ * before a client waits for it. */
+void tracking_doubt(struct tracking *t)
+{
+	if (t->data_up)
+		say(t->options.data, ignore_reply, NULL, 1, (const char *const[]){"PING"});
+}
+
+/* ---- to be told by the others ---- */
+
+static void announce(struct tracking *t)
+{
+	t->announced_ms = clock_ms();
+	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"PUBLISH", OWN_CHANNEL, t->id});
+}
+
+static void announce_again(struct tracking *t)
+{
+	if (clock_ms() - t->announced_ms >= ANNOUNCE_MS)
+		announce(t);
+}
+
+/* The server will not do it, now or later. Other errors pass. */
+static bool is_refusal(const char *error)
+{
+	static const char *const signs[] = {"NOPERM", "unknown command", "unknown subcommand", "wrong number of arguments", "syntax error",
+		"not allowed", "not permitted", "not supported", "unsupported", "disabled", "overlaps"};
+	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
+		if (strcasestr(error, signs[i]))
+			return true;
+	return false;
+}
+
+static void fall_back(struct tracking *t, const char *reason)
+{
+	if (t->coherence != COHERENCE_PUBSUB)
+		log_warning("tracking_refused", "reason=%s consequence=%s", log_quote(reason),
+			log_quote("changes are heard of from other sidecars only, and memory is trusted for a short time"));
+	snprintf(t->refusal, sizeof(t->refusal), "%s", reason);
+	t->refused_ms = clock_ms();
+	announce(t);
+	set_coherence(t, COHERENCE_PUBSUB);
+}
+
 /* ---- setting up ---- */
+
+static void send_probe(struct tracking *t);
 
 struct attempt {
 	struct tracking *tracking;
@@ -93,14 +168,25 @@ static void on_tracking(void *arg, const redisReply *reply, const char *reason)
 		return;
 	if (reply->type != REDIS_REPLY_ERROR) {
 		t->stats.last_proof_ms = clock_ms();
+		t->refusal[0] = '\0';
 		set_coherence(t, COHERENCE_TRACKING);
+		send_probe(t);
 	} else if (strstr(reply->str, "redirect")) {
 		redis_link_restart(t->sub, "the server does not know the subscriber");
+	} else if (is_refusal(reply->str)) {
+		fall_back(t, reply->str);
 	} else {
-		log_warning("tracking_refused", "reason=%s consequence=%s", log_quote(reply->str),
-			log_quote("changes are heard of from other sidecars only, and memory is trusted for a short time"));
-		set_coherence(t, COHERENCE_PUBSUB);
+		redis_link_restart(t->options.data, reply->str);
 	}
+}
+
+/* Two prefixes of which one begins with the other are an error. */
+static bool is_probe_covered(const struct tracking *t)
+{
+	for (size_t i = 0; i < t->options.n_prefixes; i++)
+		if (strncmp(t->probe_key, t->options.prefixes[i], strlen(t->options.prefixes[i])) == 0)
+			return true;
+	return false;
 }
 
 /* OFF first: a second ON with prefixes that are there already is an error. */
@@ -108,21 +194,30 @@ static void begin(struct tracking *t)
 {
 	if (!t->data_up || !t->sub_up)
 		return;
-	struct buf off = BUF_INIT, on = BUF_INIT;
+	struct buf on = BUF_INIT;
 	char client[24];
+	bool is_covered = is_probe_covered(t);
 	snprintf(client, sizeof(client), "%" PRId64, redis_link_client_id(t->sub));
-	reply_add_array(&off, 3);
-	add_words(&off, 3, (const char *const[]){"CLIENT", "TRACKING", "OFF"});
-	reply_add_array(&on, 7 + 2 * (t->options.n_prefixes + 1));
+	reply_add_array(&on, 7 + 2 * (t->options.n_prefixes + !is_covered));
 	add_words(&on, 7, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", client, "BCAST", "NOLOOP"});
 	for (size_t i = 0; i < t->options.n_prefixes; i++)
 		add_words(&on, 2, (const char *const[]){"PREFIX", t->options.prefixes[i]});
-	add_words(&on, 2, (const char *const[]){"PREFIX", t->probe_key});
+	if (!is_covered)
+		add_words(&on, 2, (const char *const[]){"PREFIX", t->probe_key});
 
 	struct attempt *a = xmalloc(sizeof(*a));
 	*a = (struct attempt){.tracking = t, .number = ++t->attempt};
-	redis_link_send_buf(t->options.data, &off, ignore_reply, NULL);
+	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"CLIENT", "TRACKING", "OFF"});
 	redis_link_send_buf(t->options.data, &on, on_tracking, a);
+}
+
+/* Changes may have been missed, though both connections are there. */
+static void begin_anew(struct tracking *t, const char *reason)
+{
+	t->stats.repairs++;
+	log_warning("tracking_lost", "reason=%s", log_quote(reason));
+	set_coherence(t, COHERENCE_DEAF);
+	begin(t);
 }
 
 void tracking_on_data(struct tracking *t, bool up)
@@ -130,6 +225,8 @@ void tracking_on_data(struct tracking *t, bool up)
 	t->data_up = up;
 	t->attempt++;
 	set_coherence(t, up ? COHERENCE_DEAF : COHERENCE_AWAY);
+	redis_link_hold(t->sub, !up);
+	redis_link_hold(t->probe, !up);
 	begin(t);
 }
 
@@ -138,6 +235,7 @@ static void on_sub(void *arg, bool up)
 	struct tracking *t = arg;
 	t->sub_up = up;
 	t->attempt++;
+	t->needed_until_ms = clock_ms() + NEED_MS;      /* whoever needs us has had no way to say so */
 	if (!up && t->data_up)
 		set_coherence(t, COHERENCE_DEAF);
 	begin(t);
@@ -145,36 +243,61 @@ static void on_sub(void *arg, bool up)
 
 /* ---- messages ---- */
 
+static void proved(struct tracking *t)
+{
+	t->stats.last_proof_ms = clock_ms();
+}
+
+static bool is_text(const char *data, size_t len, const char *text)
+{
+	return strlen(text) == len && memcmp(data, text, len) == 0;
+}
+
 static void changed(struct tracking *t, const char *data, size_t len)
 {
-	if (strlen(t->probe_key) == len && memcmp(data, t->probe_key, len) == 0) {
-		t->stats.last_proof_ms = clock_ms();
-		return;
+	if (is_text(data, len, t->probe_key)) {
+		t->probing.heard++;
+		proved(t);
 	}
+	if (len >= strlen(PROBES) && memcmp(data, PROBES, strlen(PROBES)) == 0)
+		return;
 	t->stats.messages++;
 	struct key key = key_of(data, len);
 	t->options.on_change(t->options.arg, &key);
 }
 
-/* "<id> <key>", from another sidecar. */
+/* From another sidecar: "<id> <key>", or "<id>" alone, which needs to be told. */
 static void told(struct tracking *t, const char *data, size_t len)
 {
-	if (len > ID_LEN + 1 && memcmp(data, t->id, ID_LEN) != 0)
+	if (len < ID_LEN || memcmp(data, t->id, ID_LEN) == 0)
+		return;
+	if (len == ID_LEN)
+		t->needed_until_ms = clock_ms() + NEED_MS;
+	else if (t->coherence != COHERENCE_TRACKING || t->unwritable[0])        /* else Redis tells it, too */
 		changed(t, data + ID_LEN + 1, len - ID_LEN - 1);
+}
+
+static void flushed(struct tracking *t)
+{
+	t->probing.stored = 0;          /* the probe went, too */
+	t->probing.is_missing = false;
+	t->options.on_flush(t->options.arg);
 }
 
 static void on_message(void *arg, const redisReply *reply, const char *reason)
 {
 	struct tracking *t = arg;
 	const redisReply *payload = reply->element[2];
-	bool is_own = strcmp(reply->element[1]->str, OWN_CHANNEL) == 0;
+	const char *channel = reply->element[1]->str;
 	(void)reason;
-	if (strcmp(reply->element[1]->str, t->echo_channel) == 0 && payload->type == REDIS_REPLY_STRING)
+	if (strcmp(channel, t->probe_key) == 0)
+		proved(t);
+	else if (strcmp(channel, t->echo_channel) == 0 && payload->type == REDIS_REPLY_STRING)
 		t->options.on_echo(t->options.arg, strtoull(payload->str, NULL, 10));
-	else if (is_own && payload->type == REDIS_REPLY_STRING)
+	else if (strcmp(channel, OWN_CHANNEL) == 0 && payload->type == REDIS_REPLY_STRING)
 		told(t, payload->str, (size_t)payload->len);
 	else if (payload->type == REDIS_REPLY_NIL)
-		t->options.on_flush(t->options.arg);
+		flushed(t);
 	else if (payload->type == REDIS_REPLY_ARRAY)
 		for (size_t i = 0; i < payload->elements; i++)
 			changed(t, payload->element[i]->str, (size_t)payload->element[i]->len);
@@ -182,7 +305,7 @@ static void on_message(void *arg, const redisReply *reply, const char *reason)
 
 void tracking_publish(struct tracking *t, const struct key *keys, size_t n)
 {
-	if (t->coherence != COHERENCE_PUBSUB)
+	if (t->coherence != COHERENCE_PUBSUB && clock_ms() >= t->needed_until_ms)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		struct buf b = BUF_INIT, message = BUF_INIT;
@@ -206,14 +329,143 @@ void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number)
 
 /* ---- proof of life ---- */
 
+/* Where nothing can be written (full, read-only) the proof has two halves: a message that
+ * comes back shows that the subscriber hears, and CLIENT GETREDIR that it is the one whom
+ * Redis tells of changes. */
+static void on_redirect(void *arg, const redisReply *reply, const char *reason)
+{
+	struct tracking *t = arg;
+	(void)reason;
+	if (reply && reply->type == REDIS_REPLY_INTEGER && t->coherence == COHERENCE_TRACKING
+	    && reply->integer != redis_link_client_id(t->sub))
+		begin_anew(t, "Redis does not tell our subscriber of changes");
+}
+
+static void on_published(void *arg, const redisReply *reply, const char *reason)
+{
+	struct tracking *t = arg;
+	(void)reason;
+	if (!reply || reply->type != REDIS_REPLY_ERROR || t->coherence != COHERENCE_TRACKING)
+		return;
+	if (is_refusal(reply->str))
+		fall_back(t, reply->str);
+	else
+		redis_link_restart(t->options.data, reply->str);
+}
+
+static void prove_by_message(struct tracking *t)
+{
+	say(t->probe, on_published, t, 3, (const char *const[]){"PUBLISH", t->probe_key, ""});
+	say(t->options.data, on_redirect, t, 2, (const char *const[]){"CLIENT", "GETREDIR"});
+}
+
+/* What is fetched now is in memory only, and Redis tells nobody of the end of a key that it
+ * does not have: so the others must. */
+static void not_stored(struct tracking *t, const char *error)
+{
+	if (!t->unwritable[0]) {
+		log_warning("probe_refused", "reason=%s", log_quote(error));
+		announce(t);
+	}
+	snprintf(t->unwritable, sizeof(t->unwritable), "%s", error);
+	if (t->coherence == COHERENCE_TRACKING)
+		prove_by_message(t);
+}
+
+/* Redis takes writes again: what is in memory only, of which it will tell nothing, is to be
+ * compared with what it has. */
+static void stored_again(struct tracking *t)
+{
+	t->unwritable[0] = '\0';
+	if (t->coherence == COHERENCE_TRACKING)
+		begin_anew(t, "changes of what Redis did not take were heard of from other sidecars only");
+}
+
+static void on_stored(void *arg, const redisReply *reply, const char *reason)
+{
+	struct tracking *t = arg;
+	struct probe *p = &t->probing;
+	(void)reason;
+	if (!reply)
+		return;
+	bool is_taken = reply->type != REDIS_REPLY_ERROR;
+	p->answered++;
+	p->stored = is_taken ? p->answered : 0;
+	p->stored_ms = clock_ms();
+	if (is_taken && t->unwritable[0])
+		stored_again(t);
+	else if (!is_taken && redis_link_is_unready(reply->str))
+		redis_link_restart(t->options.data, reply->str);
+	else if (!is_taken)
+		not_stored(t, reply->str);
+}
+
+/* What the last SET left. It ends by itself only long after that. */
+static void on_found(void *arg, const redisReply *reply, const char *reason)
+{
+	struct tracking *t = arg;
+	struct probe *p = &t->probing;
+	(void)reason;
+	if (!reply || reply->type == REDIS_REPLY_ERROR || !p->stored || clock_ms() - p->stored_ms > PROBE_TTL_MS / 2)
+		return;
+	p->is_missing = reply->type != REDIS_REPLY_STRING || strtoul(reply->str, NULL, 10) != p->stored;
+}
+
+static void arm_timer(struct tracking *t)
+{
+	event_add(t->timer, &(struct timeval){.tv_usec = PROBE_MS * 1000});
+}
+
+/* One at a time, and PROBE_MS apart, so that each message can be told from the next. */
 static void send_probe(struct tracking *t)
 {
-	struct buf b = BUF_INIT;
-	if (!redis_link_up(t->probe))
+	struct probe *p = &t->probing;
+	char number[16], ttl[16];
+	if (!redis_link_up(t->probe) || p->sent != p->answered)
 		return;
-	reply_add_array(&b, 5);
-	add_words(&b, 5, (const char *const[]){"SET", t->probe_key, t->id, "PX", PROBE_TTL_MS});
-	redis_link_send_buf(t->probe, &b, ignore_reply, NULL);
+	arm_timer(t);
+	p->heard_before = p->heard;
+	p->heard = 0;
+	snprintf(number, sizeof(number), "%u", ++p->sent);
+	snprintf(ttl, sizeof(ttl), "%d", PROBE_TTL_MS);
+	say(t->probe, on_found, t, 4, (const char *const[]){"GETRANGE", t->probe_key, "0", "-1"});
+	say(t->probe, on_stored, t, 5, (const char *const[]){"SET", t->probe_key, number, "PX", ttl});
+}
+
+/* The probe went and nobody said so: its two SETs were heard of, but no more. Then there is
+ * another database (SWAPDB, of which Redis says nothing). What evicts or deletes the probe is
+ * heard of. */
+static bool was_swapped(struct tracking *t)
+{
+	struct probe *p = &t->probing;
+	bool was_missing = p->is_missing;
+	p->is_missing = false;
+	return was_missing && p->stored == p->sent && p->heard + p->heard_before <= 2;
+}
+
+static void watch_tracking(struct tracking *t)
+{
+	if (clock_ms() - t->stats.last_proof_ms >= PROBE_LATE_MS) {
+		t->stats.repairs++;
+		log_warning("tracking_silent", "for_ms=%lld", (long long)(clock_ms() - t->stats.last_proof_ms));
+		set_coherence(t, COHERENCE_DEAF);
+		redis_link_restart(t->sub, "the probe did not come back");
+	} else if (was_swapped(t)) {
+		begin_anew(t, "the database is another one");
+	} else {
+		send_probe(t);
+	}
+	if (t->unwritable[0])
+		announce_again(t);
+}
+
+static void watch_fallback(struct tracking *t)
+{
+	announce_again(t);
+	if (clock_ms() - t->refused_ms >= RETRY_MS) {
+		t->refused_ms = clock_ms();
+		begin(t);
+	}
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -221,22 +473,20 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct tracking *t = arg;
 	(void)fd, (void)what;
 	clock_update();
-	if (t->coherence != COHERENCE_TRACKING)
-		return;
-	if (clock_ms() - t->stats.last_proof_ms < PROBE_LATE_MS) {
-		send_probe(t);
-		return;
-	}
-	t->stats.repairs++;
-	log_warning("tracking_silent", "for_ms=%lld", (long long)(clock_ms() - t->stats.last_proof_ms));
-	set_coherence(t, COHERENCE_DEAF);
-	redis_link_restart(t->sub, "the probe did not come back");
+	if (t->coherence == COHERENCE_TRACKING)
+		watch_tracking(t);
+	else if (t->coherence == COHERENCE_PUBSUB)
+		watch_fallback(t);
 }
 
 static void on_probe(void *arg, bool up)
 {
+	struct tracking *t = arg;
+	t->probing = (struct probe){0};
 	if (up)
-		send_probe(arg);
+		send_probe(t);
+	else
+		tracking_doubt(t);
 }
 
 /* ---- making and unmaking ---- */
@@ -249,17 +499,18 @@ struct tracking *tracking_new(const struct tracking_options *options)
 	id ^= (uint64_t)clock_us() ^ (uintptr_t)t;
 	t->options = *options;
 	snprintf(t->id, sizeof(t->id), "%016" PRIx64, id);
-	snprintf(t->probe_key, sizeof(t->probe_key), "%sprobe:{%s}", CONF_OWN_PREFIX, t->id);
-	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s%s", ECHO_CHANNEL, t->id);
+	snprintf(t->probe_key, sizeof(t->probe_key), PROBES "{%s}", t->id);
+	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s{%s}", ECHO_CHANNEL, t->id);
 	t->channels[0] = INVALIDATE_CHANNEL;
 	t->channels[1] = OWN_CHANNEL;
-	t->channels[2] = t->echo_channel;
+	t->channels[2] = t->probe_key;
+	t->channels[3] = t->echo_channel;
 	t->sub = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
-		.name = "catcached-tracking", .on_state = on_sub, .channels = t->channels, .on_message = on_message, .arg = t});
+		.name = "catcached-tracking", .on_state = on_sub, .channels = t->channels, .on_message = on_message, .is_held = true, .arg = t});
 	t->probe = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
-		.name = "catcached-probe", .on_state = on_probe, .arg = t});
+		.name = "catcached-probe", .on_state = on_probe, .is_held = true, .arg = t});
 	t->timer = event_new(options->base, -1, EV_PERSIST, on_timer, t);
-	event_add(t->timer, &(struct timeval){.tv_usec = PROBE_MS * 1000});
+	arm_timer(t);
 	return t;
 }
 
@@ -288,4 +539,14 @@ enum coherence tracking_coherence(const struct tracking *t)
 const struct tracking_stats *tracking_stats(const struct tracking *t)
 {
 	return &t->stats;
+}
+
+const char *tracking_refusal(const struct tracking *t)
+{
+	return t->coherence == COHERENCE_PUBSUB ? t->refusal : "";
+}
+
+const char *tracking_unwritable(const struct tracking *t)
+{
+	return t->coherence == COHERENCE_TRACKING ? t->unwritable : "";
 }

@@ -5,10 +5,14 @@
  * That the messages really come is proved over and over by a probe: a key of our own
  * is written over a third connection and must be seen coming back. A subscriber that
  * was lost, or tracking that ended without a word, is noticed that way within two
- * seconds and set up again.
+ * seconds and set up again. So is SWAPDB, of which Redis says nothing: the probe is not
+ * found where it was written. A server that takes no writes (full, a replica) gets
+ * messages for a probe instead.
  *
  * A server that refuses CLIENT TRACKING leaves the sidecars to tell each other, over
- * a pub/sub channel; what applications change there is then only noticed by TTL. */
+ * a pub/sub channel; what applications change there is then only noticed by TTL. A sidecar
+ * that depends on being told says so every few seconds, so that those whom Redis tells of
+ * changes tell it, too; and so does one whose values Redis does not take. Every half minute it asks for tracking again. */
 #ifndef CATCACHED_TRACKING_H
 #define CATCACHED_TRACKING_H
 
@@ -51,13 +55,23 @@ struct tracking *tracking_new(const struct tracking_options *options);
 /* To be freed after the data link, whose last answers come here. NULL is allowed. */
 void tracking_free(struct tracking *t);
 
-/* The data link came up, or was lost. */
+/* The data link came up, or was lost: the links of the tracking follow it. */
 void tracking_on_data(struct tracking *t, bool up);
+
+/* Another link was lost: looks whether the data link still answers. */
+void tracking_doubt(struct tracking *t);
 
 enum coherence tracking_coherence(const struct tracking *t);
 const char *tracking_coherence_name(enum coherence c);
 
-/* We changed these keys: tells the other sidecars where Redis does not (COHERENCE_PUBSUB). */
+/* Why tracking is refused (COHERENCE_PUBSUB); "" else. */
+const char *tracking_refusal(const struct tracking *t);
+
+/* Why the server does not take the probe, so that messages prove what it would (COHERENCE_TRACKING);
+ * "" else. */
+const char *tracking_unwritable(const struct tracking *t);
+
+/* We changed these keys: tells the other sidecars if Redis may not do so for one of them. */
 void tracking_publish(struct tracking *t, const struct key *keys, size_t n);
 
 /* Adds a command to b that, when it is executed, makes us hear of number, unless coherence

@@ -258,25 +258,29 @@ static bool find_header_end(struct request_parser *p, const char *data, size_t l
 	return scan + 1 < len;
 }
 
-/* Reads the number of the header line that ends at p->scan, and goes past that line.
- * Strict, as in Redis: no blanks, no plus, no leading zero. 18 digits are beyond every limit. */
+bool request_integer(const struct request_arg *a, int64_t *n)
+{
+	bool is_negative = a->len > 0 && a->data[0] == '-';
+	size_t at = is_negative;
+	uint64_t v = 0, limit = (uint64_t)INT64_MAX + is_negative;
+	if (a->len == at || a->len - at > 19 || (a->data[at] == '0' && a->len > 1))
+		return false;
+	for (; at < a->len; at++) {
+		unsigned digit = (unsigned char)a->data[at] - (unsigned)'0';
+		if (digit > 9 || v > (limit - digit) / 10)
+			return false;
+		v = v * 10 + digit;
+	}
+	*n = is_negative ? (int64_t)(0 - v) : (int64_t)v;
+	return true;
+}
+
+/* Reads the number of the header line that ends at p->scan, and goes past that line. */
 static bool take_header_number(struct request_parser *p, const char *data, int64_t *n)
 {
-	const char *digit = data + p->at + 1;
-	const char *end = data + p->scan;
+	struct request_arg digits = {.data = data + p->at + 1, .len = p->scan - p->at - 1};
 	p->at = p->scan += CRLF_LEN;
-	bool negative = digit < end && *digit == '-';
-	digit += negative;
-	if (digit == end || end - digit > 18 || (*digit == '0' && (negative || end - digit > 1)))
-		return false;
-	int64_t value = 0;
-	for (; digit < end; digit++) {
-		if (*digit < '0' || *digit > '9')
-			return false;
-		value = 10 * value + (*digit - '0');
-	}
-	*n = negative ? -value : value;
-	return true;
+	return request_integer(&digits, n);
 }
 
 static bool take_count(struct request_parser *p, const char *data, size_t len)
@@ -293,10 +297,7 @@ static bool take_count(struct request_parser *p, const char *data, size_t len)
 
 static bool fail_expected_bulk(struct request_parser *p, char got)
 {
-	if (got > ' ' && got <= '~')
-		snprintf(p->error_text, sizeof(p->error_text), "expected '$', got '%c'", got);
-	else
-		snprintf(p->error_text, sizeof(p->error_text), "expected '$', got '\\x%02x'", (unsigned char)got);
+	snprintf(p->error_text, sizeof(p->error_text), "expected '$', got '%c'", got);
 	return fail(p, p->error_text);
 }
 
@@ -402,6 +403,7 @@ static int take_short_number(const char **at, const char *end, char type)
 static bool take_whole(struct request_parser *p, const char *data, size_t len)
 {
 	const char *at = data, *end = data + len;
+	size_t total = 0;
 	int n = take_short_number(&at, end, '*');
 	if (n < 1 || n > WHOLE_ARGS || p->cap_args < WHOLE_ARGS)
 		return false;
@@ -411,7 +413,10 @@ static bool take_whole(struct request_parser *p, const char *data, size_t len)
 			return false;
 		p->argv[i] = (struct request_arg){.data = at, .len = (size_t)size};
 		at += size + CRLF_LEN;
+		total += (size_t)size;
 	}
+	if (total > p->limits->max_total)
+		return false;
 	p->argc = (size_t)n;
 	p->at = (size_t)(at - data);
 	p->state = READY;
@@ -453,7 +458,7 @@ enum request_status request_parse(struct request_parser *p, const char *data, si
 {
 	assert(p->state != SUPPLY && p->state != READY && len >= p->scan);
 	p->consumed = 0;
-	if (p->state == START && take_whole(p, data, len))
+	if (p->state == START && len > 0 && take_whole(p, data, len))
 		return let_go(p, REQUEST_READY);
 	while (p->at < len && step(p, data, len))
 		;

@@ -208,6 +208,32 @@ START_TEST(redis_slow)
 }
 END_TEST
 
+static long long sum_of(struct world *w, const char *place)
+{
+	long long sum = 0;
+	for (unsigned i = 0; i < HARNESS_SIDECARS; i++)
+		sum += ask_stat(w->sidecars[i], "", place);
+	return sum;
+}
+
+/* It could be reached, but no command would be answered in time: so nobody waits for it. */
+START_TEST(redis_slower_than_its_timeout)
+{
+	struct world w = begin(true, false, 0);
+	load_away(w.load, true);
+	proxy_delay(w.proxy, 400);
+	for (unsigned i = 0; i < HARNESS_SIDECARS; i++)
+		wait_until(strcmp(ask_health(w.sidecars[i], "redis.state"), "down") == 0, STEADY_MS);
+	long long connects = sum_of(&w, "redis.connects"), timeouts = sum_of(&w, "redis.timeouts");
+	endure(&w, chaos_is_full() ? 6000 : 2000);
+	wait_until(sum_of(&w, "redis.timeouts") >= timeouts + 2 * HARNESS_SIDECARS, STEADY_MS);
+	ck_assert_int_eq(sum_of(&w, "redis.connects"), connects);
+	proxy_delay(w.proxy, 0);
+	back(&w);
+	finish(&w);
+}
+END_TEST
+
 START_TEST(replies_cut_in_the_middle)
 {
 	struct world w = begin(true, false, 0);
@@ -651,6 +677,7 @@ int main(void)
 		redis_hung,
 		redis_hung_for_a_moment_again_and_again,
 		redis_slow,
+		redis_slower_than_its_timeout,
 		replies_cut_in_the_middle,
 		the_network_to_redis_stalls,
 		redis_full,

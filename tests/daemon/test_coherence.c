@@ -651,6 +651,65 @@ START_TEST(a_guard_is_noticed_at_the_start_and_when_it_runs_out)
 }
 END_TEST
 
+/* Redis tells a sidecar nothing of what it changes itself. */
+START_TEST(a_guard_changed_through_a_sidecar_counts_there_with_the_reply)
+{
+	struct world w = start();
+	expect(w.c[0], "OK", "SET guard:on 1");
+	expect(w.c[0], "\"run 1\"", "GET f:a");
+	expect(w.c[0], "nil", "PEEK f:a");
+	expect(w.redis, "nil", "GET f:a");
+	expect(w.c[0], "1", "DEL guard:on");
+	wait_health(&w, "guarded", "false", SOON_MS);
+	expect(w.c[0], "\"run 2\"", "GET f:a");
+	expect(w.c[0], "\"run 2\"", "PEEK f:a");
+
+	expect(w.c[0], "OK", "SET guard:on 1 NX");
+	expect(w.c[0], "\"run 3\"", "GET f:b");
+	expect(w.redis, "nil", "GET f:b");
+	expect(w.c[0], "1", "EXPIRE guard:on 1");
+	wait_health(&w, "guarded", "false", SOON_MS);
+	expect(w.c[0], "\"run 4\"", "GET f:b");
+	expect_soon(w.redis, "\"run 4\"", "GET f:b");
+	harness_free(w.h);
+}
+END_TEST
+
+static void expect_guard_noticed(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		expect(w->redis, "OK", "SET guard:on 1");
+		wait_health(w, "guarded", "true", SOON_MS);
+		expect(w->c[0], i ? "\"run 2\"" : "\"run 1\"", "GET f:a");
+		expect(w->redis, "nil", "GET f:a");
+		expect(w->redis, "1", "DEL guard:on");
+		wait_health(w, "guarded", "false", SOON_MS);
+	}
+}
+
+START_TEST(a_guard_is_noticed_where_tracking_is_refused)
+{
+	struct world w = begin();
+	expect(w.redis, "OK", "ACL SETUSER default -client|tracking");
+	start_fleet(&w);
+	wait_health(&w, "redis.coherence", "pubsub", LONG_MS);
+	ck_assert_msg(strstr(ask_health(w.c[0], "redis.reason"), "NOPERM"), "%s", ask_health(w.c[0], "redis.reason"));
+	expect_guard_noticed(&w);
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_guard_is_noticed_while_changes_are_not_heard_of)
+{
+	struct world w = start();
+	expect(w.redis, "OK", "ACL SETUSER default resetchannels");
+	freeReplyObject(ask(w.redis, "CLIENT KILL TYPE pubsub"));
+	wait_health(&w, "redis.coherence", "deaf", REPAIR_MS);
+	expect_guard_noticed(&w);
+	harness_free(w.h);
+}
+END_TEST
+
 /* ---- cascades ---- */
 
 static void fill_dependents(struct world *w)
@@ -730,6 +789,20 @@ START_TEST(refresh_and_invalidate_begin_cascades_and_foreign_changes_do_not)
 }
 END_TEST
 
+/* It was acknowledged, and the sidecar that knows of it is going. */
+START_TEST(a_cascade_that_waits_for_its_time_is_not_lost_when_the_daemon_stops)
+{
+	struct world w = start();
+	fill_dependents(&w);
+	expect(w.c[0], "0", "DEL provider:a");
+	harness_stop(w.h);
+	expect(w.redis, "nil", "GET full");
+	expect(w.redis, "nil", "GET stats:a");
+	expect_soon(w.c[1], "nil", "GET full");
+	harness_free(w.h);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -759,8 +832,12 @@ int main(void)
 		a_fetch_begun_under_the_guard_is_not_stored_after_it,
 		a_fetch_that_the_guard_came_over_is_not_stored,
 		a_guard_is_noticed_at_the_start_and_when_it_runs_out,
+		a_guard_changed_through_a_sidecar_counts_there_with_the_reply,
+		a_guard_is_noticed_where_tracking_is_refused,
+		a_guard_is_noticed_while_changes_are_not_heard_of,
 		thirty_eight_deletions_are_one_invalidation_of_each_dependent_type,
 		refresh_and_invalidate_begin_cascades_and_foreign_changes_do_not,
+		a_cascade_that_waits_for_its_time_is_not_lost_when_the_daemon_stops,
 	};
 	return harness_main("coherence", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -96,6 +96,11 @@ static void expect_nothing_stored(struct world *w, const char *key)
 	expect(w->redis, "nil", "GET %s", key);
 }
 
+static void expect_health_has(struct world *w, const char *place, const char *part)
+{
+	ck_assert_msg(strstr(ask_health(w->c, place), part), "%s of %s", place, ask_health(w->c, place));
+}
+
 /* ---- SQLite ---- */
 
 START_TEST(rows_keep_the_kinds_of_their_columns)
@@ -180,6 +185,20 @@ START_TEST(a_query_past_its_timeout_is_interrupted_and_blocks_nobody)
 }
 END_TEST
 
+START_TEST(slow_queries_of_one_type_keep_no_other_from_the_database)
+{
+	struct world w = start();
+	for (int i = 0; i < 4; i++)
+		expect_error(w.c, "UNAVAILABLE", "", "GET endless:%d", i);
+	expect_health_has(&w, "sources.failing", "timed out after 300 ms");
+	expect_health_has(&w, "sources.failing", "\"endless\"");
+	expect_health_has(&w, "reasons", "endless");
+	ck_assert_str_eq(ask_health(w.c, "status"), "degraded");
+	expect(w.c, "\"one\"", "GET value:1");
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(a_change_in_the_database_is_seen_after_refresh)
 {
 	struct world w = start();
@@ -222,6 +241,49 @@ START_TEST(a_failing_hook_is_told_with_its_first_line)
 	expect_error(w.c, "UNAVAILABLE", "the database is on fire", "GET h:a");
 	expect_error(w.c, "UNAVAILABLE", "3", "GET h:a");
 	expect_nothing_stored(&w, "h:a");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_hook_that_fails_for_every_key_is_left_alone_and_health_says_why)
+{
+	enum { N = 30 };
+	struct world w = start_with("echo trouble with $2 >&2; exit 3");
+	for (int i = 0; i < N; i++)
+		expect_error(w.c, "UNAVAILABLE", "", "GET h:secret%d", i);
+	ck_assert_uint_lt(harness_hook_runs(w.h, "hook"), N / 2);
+	ck_assert_str_ne(ask_health(w.c, "sources.programs"), "closed");
+	expect_health_has(&w, "sources.failing", "\"error\":\"exit status 3\"");
+	expect_health_has(&w, "reasons", "hooked");
+	ck_assert_str_eq(ask_health(w.c, "status"), "degraded");
+	harness_hook(w.h, "hook", "printf '[1]'");
+	expect(w.c, "\"[1]\"", "GET j:a");
+	expect_soon(w.c, "\"[1]\"", "GET h:a");
+	ck_assert_str_eq(ask_health(w.c, "status"), "ok");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_hook_that_fails_for_one_key_is_run_for_others)
+{
+	struct world w = start_with("[ \"$2\" != bad ] && exec printf good; exit 3");
+	for (int i = 0; i < 5; i++)
+		expect_error(w.c, "UNAVAILABLE", "exit status 3", "REFRESH h:bad");
+	expect_health_has(&w, "sources.failing", "exit status 3");
+	expect(w.c, "\"good\"", "GET h:good");
+	ck_assert_str_eq(ask_health(w.c, "status"), "ok");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(what_a_hook_says_of_a_key_is_told_to_who_asked_and_not_logged)
+{
+	struct world w = start_with("echo trouble with $2 >&2; exit 3");
+	expect_error(w.c, "UNAVAILABLE", "trouble with secret", "GET h:secret");
+	char *log = NULL;
+	wait_until((free(log), log = harness_log(w.h), strstr(log, "exit status 3")), 5000);
+	ck_assert_msg(!strstr(log, "secret"), "%s", log);
+	free(log);
 	harness_free(w.h);
 }
 END_TEST
@@ -474,10 +536,14 @@ int main(void)
 		failing_sql_is_named_and_stores_nothing,
 		a_missing_database_file_is_named_and_may_come_later,
 		a_query_past_its_timeout_is_interrupted_and_blocks_nobody,
+		slow_queries_of_one_type_keep_no_other_from_the_database,
 		a_change_in_the_database_is_seen_after_refresh,
 		a_hook_gets_type_and_name_as_single_words,
 		exit_status_1_means_that_it_does_not_exist,
 		a_failing_hook_is_told_with_its_first_line,
+		a_hook_that_fails_for_every_key_is_left_alone_and_health_says_why,
+		a_hook_that_fails_for_one_key_is_run_for_others,
+		what_a_hook_says_of_a_key_is_told_to_who_asked_and_not_logged,
 		a_dying_hook_is_told,
 		a_missing_hook_is_told,
 		a_hanging_hook_is_killed_with_its_children,

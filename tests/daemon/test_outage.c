@@ -153,6 +153,20 @@ START_TEST(a_del_while_redis_hangs_is_answered)
 }
 END_TEST
 
+START_TEST(a_write_under_way_is_answered_when_the_daemon_stops)
+{
+	struct world w = start();
+	int fd = raw_connect(w.h);
+	harness_redis_pause(w.h);
+	raw_send(fd, "SET p:a 1\r\n");
+	raw_sent(fd);
+	harness_stop(w.h);
+	raw_expect(fd, "+OK\r\n");
+	close(fd);
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(redis_hung_while_the_daemon_starts_is_no_error)
 {
 	struct world w = {.h = harness_new()};
@@ -264,6 +278,7 @@ int main(void)
 		redis_hung_costs_one_timeout_and_comes_back,
 		a_write_to_a_hung_redis_is_answered_and_kept,
 		a_del_while_redis_hangs_is_answered,
+		a_write_under_way_is_answered_when_the_daemon_stops,
 		redis_hung_while_the_daemon_starts_is_no_error,
 		requests_under_way_when_redis_dies_are_all_answered,
 		a_full_redis_is_no_error,

@@ -29,6 +29,7 @@ static const char config[] =
 	"    ttl: 100s\n"
 	"    fetch: {sql: 'SELECT label FROM items WHERE id::text = :name', shape: value}\n"
 	"  broken: {key: 'broken:{name}', ttl: 100s, fetch: {sql: 'SELECT * FROM no_such_table'}}\n"
+	"  raising: {key: 'raising:{name}', ttl: 100s, fetch: {sql: 'SELECT raising(:name)', shape: value}}\n"
 	"  slow:\n"
 	"    key: 'slow:{name}'\n"
 	"    ttl: 100s\n"
@@ -40,7 +41,8 @@ static const char items[] =
 	"CREATE TABLE items (id INTEGER PRIMARY KEY, kind TEXT, label TEXT, price REAL, open BOOLEAN, tags JSON);"
 	"INSERT INTO items VALUES (1, 'a', 'one', 0.25, true, '[\"x\",{\"y\":2}]');"
 	"INSERT INTO items VALUES (2, 'a', 'say \"two\"', NULL, false, NULL);"
-	"INSERT INTO items VALUES (3, 'b', 'three', 'NaN', NULL, '{}');";
+	"INSERT INTO items VALUES (3, 'b', 'three', 'NaN', NULL, '{}');"
+	"CREATE OR REPLACE FUNCTION raising(TEXT) RETURNS TEXT LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no such thing: %', $1; END$$;";
 
 #define A_ROWS \
 	"{\"id\":1,\"kind\":\"a\",\"label\":\"one\",\"price\":0.25,\"open\":true,\"tags\":[\"x\",{\"y\":2}]}," \
@@ -111,6 +113,33 @@ START_TEST(failing_sql_is_named_and_keeps_the_old_value)
 }
 END_TEST
 
+START_TEST(what_the_server_says_of_a_key_is_told_to_who_asked_and_not_logged)
+{
+	struct world w = start();
+	for (int i = 0; i < 5; i++)
+		expect_error(w.c, "UNAVAILABLE", "no such thing: secret", "GET raising:secret%d", i);
+	ck_assert_str_eq(ask_health(w.c, "sources.database"), "closed");        /* it has answered */
+	char *log = NULL;
+	wait_until((free(log), log = harness_log(w.h), strstr(log, "SQLSTATE P0001 (PL/pgSQL error)")), 5000);
+	ck_assert_msg(!strstr(log, "secret"), "%s", log);
+	free(log);
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_query_that_always_fails_keeps_no_other_from_the_server)
+{
+	struct world w = start();
+	for (int i = 0; i < 4; i++)
+		expect_error(w.c, "UNAVAILABLE", "", "GET broken:%d", i);
+	ck_assert_str_ne(ask_health(w.c, "sources.database"), "closed");
+	const char *failing = ask_health(w.c, "sources.failing");
+	ck_assert_msg(strstr(failing, "\"broken\"") && strstr(failing, "SQLSTATE 42P01"), "%s", failing);
+	expect(w.c, "\"one\"", "GET value:1");
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(a_query_past_its_timeout_is_cancelled_and_blocks_nobody)
 {
 	struct world w = start();
@@ -158,11 +187,15 @@ START_TEST(a_restarted_server_is_connected_to_again)
 	expect(w.c, "\"three\"", "GET value:3");
 	postgres_stop_fast(cluster);
 	expect_error(w.c, "UNAVAILABLE", "", "GET value:1");
+	ck_assert_str_eq(ask_health(w.c, "status"), "degraded");
+	ck_assert_str_ne(ask_health(w.c, "sources.database"), "closed");
+	ck_assert_msg(strstr(ask_health(w.c, "sources.failing"), "{\"source\":\"database\","), "%s", ask_health(w.c, "sources.failing"));
 	expect(w.c, "\"three\"", "GET value:3");
 	expect_error(w.c, "UNAVAILABLE", "", "REFRESH value:3");
 	expect(w.c, "\"three\"", "GET value:3");
 	postgres_start_again(cluster);
 	expect_soon(w.c, "\"one\"", "GET value:1");
+	ck_assert_str_eq(ask_health(w.c, "status"), "ok");
 	harness_free(w.h);
 }
 END_TEST
@@ -194,6 +227,8 @@ int main(void)
 		names_are_bound_and_never_part_of_the_sql,
 		an_assembled_value_joins_its_parts,
 		failing_sql_is_named_and_keeps_the_old_value,
+		what_the_server_says_of_a_key_is_told_to_who_asked_and_not_logged,
+		a_query_that_always_fails_keeps_no_other_from_the_server,
 		a_query_past_its_timeout_is_cancelled_and_blocks_nobody,
 		more_keys_than_connections_are_all_fetched,
 		a_restarted_server_is_connected_to_again,

@@ -95,6 +95,8 @@ static void on_done(void *arg, const struct fetch_result *result)
 	a->took_ms = rig_now_ms() - a->begun_ms;
 	a->status = result->status;
 	memcpy(a->error, result->error, sizeof(a->error));
+	memcpy(a->cause, result->cause, sizeof(a->cause));
+	a->source = result->source;
 	if (result->status != FETCH_FOUND)
 		return;
 	a->len = result->value->len;

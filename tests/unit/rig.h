@@ -27,6 +27,8 @@ struct answer {
 	char *text;                     /* found: the bytes, and a NUL behind them */
 	size_t len;
 	char error[FETCH_ERROR_MAX];
+	char cause[FETCH_CAUSE_MAX];
+	enum breaker_outcome source;
 	int64_t begun_ms, took_ms;
 };
 

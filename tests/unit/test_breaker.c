@@ -17,7 +17,7 @@ static void fail_times(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		ck_assert(breaker_admits(&b));
-		breaker_report(&b, false);
+		breaker_report(&b, BREAKER_FAILED);
 	}
 }
 
@@ -35,7 +35,7 @@ START_TEST(stays_closed_below_the_limit_of_failures)
 	fail_times(BREAKER_FAILURES - 1);
 	ck_assert_str_eq(breaker_state(&b), "closed");
 	ck_assert(breaker_admits(&b));
-	breaker_report(&b, true);
+	breaker_report(&b, BREAKER_ANSWERED);
 	fail_times(BREAKER_FAILURES - 1);
 	ck_assert_str_eq(breaker_state(&b), "closed");
 }
@@ -56,7 +56,7 @@ START_TEST(closes_when_the_one_let_through_is_answered)
 	fail_times(BREAKER_FAILURES);
 	expect_open_for(BREAKER_MIN_MS);
 	ck_assert(breaker_admits(&b));
-	breaker_report(&b, true);
+	breaker_report(&b, BREAKER_ANSWERED);
 	ck_assert_str_eq(breaker_state(&b), "closed");
 	ck_assert(breaker_admits(&b));
 }
@@ -77,8 +77,21 @@ START_TEST(late_failures_from_before_it_opened_change_nothing)
 	for (int i = 0; i < BREAKER_FAILURES + 2; i++)
 		ck_assert(breaker_admits(&b));
 	for (int i = 0; i < BREAKER_FAILURES + 2; i++)
-		breaker_report(&b, false);
+		breaker_report(&b, BREAKER_FAILED);
 	expect_open_for(BREAKER_MIN_MS);
+}
+END_TEST
+
+START_TEST(one_let_through_that_shows_nothing_leaves_it_to_the_next)
+{
+	fail_times(BREAKER_FAILURES);
+	expect_open_for(BREAKER_MIN_MS);
+	ck_assert(breaker_admits(&b));
+	breaker_report(&b, BREAKER_UNKNOWN);
+	ck_assert_str_eq(breaker_state(&b), "half_open");
+	ck_assert(breaker_admits(&b));
+	breaker_report(&b, BREAKER_ANSWERED);
+	ck_assert_str_eq(breaker_state(&b), "closed");
 }
 END_TEST
 
@@ -92,6 +105,7 @@ int main(void)
 	tcase_add_test(tc, closes_when_the_one_let_through_is_answered);
 	tcase_add_test(tc, stays_open_twice_as_long_each_time_up_to_a_bound);
 	tcase_add_test(tc, late_failures_from_before_it_opened_change_nothing);
+	tcase_add_test(tc, one_let_through_that_shows_nothing_leaves_it_to_the_next);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -58,7 +58,7 @@ static void start(void *self, const struct fetch_order *order, fetch_done_fn don
 static void setup(void)
 {
 	static const struct fetch_runner runner = {begin, stop};
-	static const struct fetch_driver driver = {"noted", start, free_calls};
+	static const struct fetch_driver driver = {.name = "noted", .start = start, .free = free_calls};
 	rig_init(&rig);
 	calls = fetch_calls_new(rig.base, rig.cpu, SLOTS, &runner, &rig);
 	rig.driver = &driver;
@@ -152,6 +152,7 @@ START_TEST(call_that_waits_fails_at_its_deadline_and_is_never_begun)
 	order(&waiting, "", 100);
 	rig_wait(&rig, &waiting);
 	expect_failed(&waiting, "timed out after 100 ms, still waiting for its turn");
+	ck_assert_int_eq(waiting.source, BREAKER_UNKNOWN);      /* it was not asked */
 	for (int i = 0; i < SLOTS; i++)
 		end_found(begun[i], "");
 	rig_run_for(&rig, 20);

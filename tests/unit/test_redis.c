@@ -395,15 +395,103 @@ START_TEST(expire_says_whether_the_key_is_there)
 	struct answer a = {0};
 	struct key there = key_named("a"), missing = key_named("b");
 	told("SET a value");
-	redis_expire(redis, &there, 60000, on_done, &a);
+	redis_edit(redis, &there, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000}, on_done, &a);
 	expect(&a, REDIS_ANSWERED);
 	ck_assert_int_eq(a.number, 1);
 	long long ttl_ms = number_of(tell("PTTL a"));
 	ck_assert_msg(ttl_ms > 30000 && ttl_ms <= 60000, "%lld ms", ttl_ms);
 	clear(&a);
-	redis_expire(redis, &missing, 60000, on_done, &a);
+	redis_edit(redis, &missing, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000}, on_done, &a);
 	expect(&a, REDIS_ANSWERED);
 	ck_assert_int_eq(a.number, 0);
+}
+END_TEST
+
+/* ---- values past the TTL they were given ---- */
+
+static const struct redis_window window = {.from_ms = 10000, .below_ms = 60000};
+
+/* The number it is answered with. */
+static int64_t edit_key(const char *name, struct redis_edit how, enum redis_status status)
+{
+	struct answer a = {0};
+	struct key key = key_named(name);
+	how.stale = window;
+	redis_edit(redis, &key, &how, on_done, &a);
+	expect(&a, status);
+	int64_t number = a.number;
+	clear(&a);
+	return number;
+}
+
+START_TEST(edit_takes_a_stale_value_for_absent)
+{
+	const struct redis_edit ttl = {.what = REDIS_EDIT_TTL, .ttl_ms = 90000}, persist = {.what = REDIS_EDIT_PERSIST};
+	const struct redis_edit getex = {.what = REDIS_EDIT_TTL, .ttl_ms = 90000, .wants_value = true},
+		getdel = {.what = REDIS_EDIT_DELETE, .wants_value = true};
+	told("SET stale x PX 59000");
+	ck_assert_int_eq(edit_key("stale", ttl, REDIS_ANSWERED), 0);
+	ck_assert_int_eq(edit_key("stale", persist, REDIS_ANSWERED), 0);
+	edit_key("stale", getex, REDIS_NIL);
+	edit_key("stale", getdel, REDIS_NIL);
+	expect_stored("stale", "x");
+	told("SET fresh x PX 70000");
+	told("SET foreign x PX 9000");
+	told("SET endless x");
+	ck_assert_int_eq(edit_key("fresh", ttl, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("foreign", ttl, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("fresh", persist, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("missing", ttl, REDIS_ANSWERED), 0);
+	edit_key("endless", getex, REDIS_ANSWERED);
+	ck_assert_int_gt(number_of(tell("PTTL endless")), 60000);
+	edit_key("endless", getdel, REDIS_ANSWERED);
+	expect_stored("endless", NULL);
+	told("RPUSH list x");
+	edit_key("list", getex, REDIS_WRONGTYPE);
+}
+END_TEST
+
+static void set_key(const char *name, struct redis_set how, enum redis_status status)
+{
+	struct answer a = {0};
+	struct key key = key_named(name);
+	struct value *v = text_value("new");
+	how.stale = window;
+	redis_write_as(redis, &key, v, &how, on_done, &a);
+	value_unref(v);
+	expect(&a, status);
+	clear(&a);
+}
+
+START_TEST(set_takes_a_stale_value_for_absent)
+{
+	told("SET a old PX 59000");
+	set_key("a", (struct redis_set){.condition = REDIS_IF_PRESENT}, REDIS_NIL);
+	expect_stored("a", "old");
+	set_key("a", (struct redis_set){.condition = REDIS_IF_ABSENT, .ttl_ms = 90000}, REDIS_ANSWERED);
+	expect_stored("a", "new");
+	ck_assert_int_gt(number_of(tell("PTTL a")), 60000);
+	set_key("a", (struct redis_set){.condition = REDIS_IF_ABSENT}, REDIS_NIL);
+	told("SET b old PX 59000");
+	set_key("b", (struct redis_set){.keeps_ttl = true}, REDIS_ANSWERED);
+	ck_assert_int_eq(number_of(tell("PTTL b")), -1);
+	told("SET c old PX 59000");
+	set_key("c", (struct redis_set){.wants_old = true}, REDIS_NIL);
+	set_key("c", (struct redis_set){.wants_old = true}, REDIS_ANSWERED);
+	told("SET d theirs PX 9000");
+	set_key("d", (struct redis_set){.condition = REDIS_IF_PRESENT}, REDIS_ANSWERED);
+	expect_stored("d", "new");
+	told("RPUSH list x");
+	set_key("list", (struct redis_set){.wants_old = true}, REDIS_WRONGTYPE);
+}
+END_TEST
+
+/* A write that does not depend on what is there needs no look at it. */
+START_TEST(plain_set_is_no_script)
+{
+	told("CONFIG RESETSTAT");
+	set_key("a", (struct redis_set){.ttl_ms = 90000}, REDIS_ANSWERED);
+	ck_assert_uint_eq(calls_of("eval"), 0);
 }
 END_TEST
 
@@ -649,7 +737,7 @@ START_TEST(calls_while_down_complete_at_once_but_from_the_loop)
 	start_read(&a[0], "a");
 	redis_write(redis, &key, v, 0, REDIS_ALWAYS, on_done, &a[1]);
 	redis_delete(redis, &key, 1, on_done, &a[2]);
-	redis_expire(redis, &key, 1000, on_done, &a[3]);
+	redis_edit(redis, &key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 1000}, on_done, &a[3]);
 	redis_probe(redis, &key, on_done, &a[4]);
 	redis_scan(redis, "a", 1, on_each, on_scanned, &t);
 	ck_assert_uint_eq(a[0].n + a[1].n + a[2].n + a[3].n + a[4].n + t.done.n, 0);
@@ -867,7 +955,7 @@ START_TEST(free_completes_each_outstanding_call_once)
 	redis_write(redis, &key, v, 0, REDIS_ALWAYS, on_done, &a[1]);
 	redis_delete(redis, &key, 1, on_done, &a[2]);
 	event_base_loop(base, EVLOOP_NONBLOCK);         /* partly sent */
-	redis_expire(redis, &key, 1000, on_done, &a[3]);
+	redis_edit(redis, &key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 1000}, on_done, &a[3]);
 	redis_probe(redis, &key, on_done, &a[4]);
 	redis_scan(redis, "a", 1, on_each, on_scanned, &t);
 	redis_free(redis);
@@ -908,15 +996,18 @@ END_TEST
 
 /* ---- a server that is none ---- */
 
-/* Answers the first thing it reads, the end of the handshake, with OK; the next
- * with text, at once or a byte a tick. That is for the link of the commands: the other
+/* Answers the first two things it reads, the handshake's end and the PING, with OK and with
+ * pong; the next with text, at once or a byte a tick. That is for the link of the commands: the other
  * links of a struct redis are turned away. */
 static struct {
 	struct evconnlistener *listener;
-	struct event *readable, *pace;
-	const char *text;
+	struct event *readable, *pace, *pause;
+	const char *pong, *text;
+	const char *late;               /* what will be sent after delay_ms */
+	int delay_ms;
 	bool trickles, closes;          /* after the text */
 	unsigned n_connections, n_reads;
+	unsigned n_others;              /* turned away */
 	size_t sent;
 } fake;
 
@@ -927,6 +1018,13 @@ static void on_fake_pace(evutil_socket_t fd, short what, void *arg)
 		event_del(fake.pace);
 }
 
+static void on_fake_pause(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	if (fake.readable)
+		(void)!send(event_get_fd(fake.readable), fake.late, strlen(fake.late), MSG_NOSIGNAL); /* it may be gone */
+}
+
 static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 {
 	char bytes[65536];
@@ -935,9 +1033,13 @@ static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 		event_del(fake.readable);
 		return;
 	}
-	bool is_handshake = fake.n_reads++ == 0;
-	const char *text = is_handshake ? "+OK\r\n" : fake.text;
-	if (!is_handshake && fake.trickles)
+	bool is_handshake = fake.n_reads < 2;
+	const char *text = fake.n_reads == 0 ? "+OK\r\n" : fake.n_reads == 1 ? fake.pong : fake.text;
+	fake.n_reads++;
+	if (fake.delay_ms) {
+		fake.late = text;
+		event_add(fake.pause, &(struct timeval){.tv_usec = fake.delay_ms * 1000});
+	} else if (!is_handshake && fake.trickles)
 		event_add(fake.pace, &(struct timeval){.tv_usec = TICK_MS * 1000});
 	else if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 || (!is_handshake && fake.closes))
 		shutdown(fd, SHUT_RDWR);
@@ -959,6 +1061,7 @@ static void on_fake_greeting(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK);
 	(void)what, (void)arg;
 	if (n <= 0 || memmem(bytes, (size_t)n, "catcached-", 10)) {
+		fake.n_others++;
 		close(fd);
 		return;
 	}
@@ -982,8 +1085,10 @@ static void setup_fake(void)
 	socklen_t len = sizeof(at);
 	setup();
 	memset(&fake, 0, sizeof(fake));
+	fake.pong = "+PONG\r\n";
 	fake.text = "";
 	fake.pace = event_new(base, -1, EV_PERSIST, on_fake_pace, NULL);
+	fake.pause = evtimer_new(base, on_fake_pause, NULL);
 	fake.listener = evconnlistener_new_bind(base, on_fake_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
 		(struct sockaddr *)&at, sizeof(at));
 	ck_assert_ptr_nonnull(fake.listener);
@@ -1001,6 +1106,7 @@ static void teardown_fake(void)
 	redis = NULL;
 	drop_fake_connection();
 	event_free(fake.pace);
+	event_free(fake.pause);
 	evconnlistener_free(fake.listener);
 	teardown();
 }
@@ -1035,6 +1141,35 @@ START_TEST(link_may_be_freed_while_its_name_is_looked_up)
 END_TEST
 
 /* In all it takes longer than a call may wait for a byte. */
+/* It serves, but slower than the timeout: each command would wait in vain. */
+START_TEST(server_slower_than_the_timeout_does_not_come_up)
+{
+	conf.connect_timeout_ms = LIMIT_MS;
+	fake.delay_ms = TIMEOUT_MS * 3 / 2;
+	redis = redis_new(base, &conf, &watch);
+	run_until(redis_stats(redis)->timeouts >= 3, LIMIT_MS);
+	ck_assert(!redis_up(redis));
+	ck_assert_uint_eq(redis_stats(redis)->connects, 0);
+	ck_assert_uint_eq(fake.n_others, 0);
+	fake.delay_ms = 0;
+	run_until(redis_up(redis), LIMIT_MS);
+}
+END_TEST
+
+START_TEST(server_that_serves_nobody_is_tried_by_one_connection_alone)
+{
+	fake.pong = "-LOADING Redis is loading the dataset in memory\r\n";
+	redis = redis_new(base, &conf, &watch);
+	run_until(fake.n_connections >= 4, LIMIT_MS);
+	ck_assert(!redis_up(redis));
+	ck_assert_msg(strstr(redis_reason(redis), "LOADING"), "%s", redis_reason(redis));
+	ck_assert_uint_eq(fake.n_others, 0);
+	fake.pong = "-MISCONF what can be read is good\r\n";
+	run_until(redis_up(redis), LIMIT_MS);
+	run_until(fake.n_others, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(reply_that_trickles_in_takes_its_time)
 {
 	enum { BYTES = 300 };
@@ -1123,6 +1258,9 @@ int main(void)
 	tcase_add_test(tc, refusal_of_the_server_is_an_error_with_its_text);
 	tcase_add_test(tc, delete_of_many_keys_is_one_command);
 	tcase_add_test(tc, expire_says_whether_the_key_is_there);
+	tcase_add_test(tc, edit_takes_a_stale_value_for_absent);
+	tcase_add_test(tc, set_takes_a_stale_value_for_absent);
+	tcase_add_test(tc, plain_set_is_no_script);
 	tcase_add_test(tc, probe_tells_size_and_ttl_without_the_value);
 	tcase_add_test(tc, scan_brings_thousands_of_keys_and_no_others);
 	tcase_add_test(tc, prefix_is_not_taken_for_a_pattern);
@@ -1171,6 +1309,8 @@ int main(void)
 	tcase_add_test(tc, server_is_found_by_name_over_tcp);
 	tcase_add_test(tc, name_that_is_not_known_is_the_reason_of_a_link_that_is_down);
 	tcase_add_test(tc, link_may_be_freed_while_its_name_is_looked_up);
+	tcase_add_test(tc, server_slower_than_the_timeout_does_not_come_up);
+	tcase_add_test(tc, server_that_serves_nobody_is_tried_by_one_connection_alone);
 	tcase_add_test(tc, reply_that_trickles_in_takes_its_time);
 	tcase_add_test(tc, reply_that_never_ends_is_cut_off);
 	tcase_add_test(tc, reply_that_is_none_drops_the_link);

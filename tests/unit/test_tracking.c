@@ -12,7 +12,9 @@
 #include "../../conf/conf.h"
 #include "../../daemon/clock.h"
 #include "../../daemon/redis.h"
+#include "../../daemon/redis_op.h"
 #include "../../daemon/value.h"
+#include "../../proto/buf.h"
 #include "redisd.h"
 
 #define NOTICED_MS 2000         /* the promise: a break is noticed, and mended, within so much */
@@ -57,12 +59,17 @@ static void on_up(void *arg)
 	((struct sidecar *)arg)->ups++;
 }
 
+static void open_sidecar_of(struct sidecar *s, const char *const *prefixes, size_t n_prefixes)
+{
+	*s = (struct sidecar){0};
+	s->redis = redis_new(base, &conf, &(struct redis_watch){.prefixes = prefixes, .n_prefixes = n_prefixes,
+		.on_change = on_change, .on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .arg = s});
+}
+
 static void open_sidecar(struct sidecar *s)
 {
 	static const char *const prefixes[] = {"models:", "tool:"};
-	*s = (struct sidecar){0};
-	s->redis = redis_new(base, &conf, &(struct redis_watch){.prefixes = prefixes, .n_prefixes = 2,
-		.on_change = on_change, .on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .arg = s});
+	open_sidecar_of(s, prefixes, 2);
 }
 
 static bool is_tracking(const struct sidecar *s)
@@ -123,6 +130,21 @@ static long long client_named(const char *name)
 static void kill_client(const char *name)
 {
 	ck_assert_int_eq(number_of(tell("CLIENT KILL ID %lld", client_named(name))), 1);
+}
+
+static void on_written(void *arg, const struct redis_result *r)
+{
+	ck_assert_int_eq(r->status, REDIS_ANSWERED);
+	if (arg)
+		*(bool *)arg = true;
+}
+
+/* A second goes by between two proofs, most of it by the clock alone. */
+static void skip_a_second(struct sidecar *s)
+{
+	int64_t proof_ms = tracking_stats(s->redis->tracking)->last_proof_ms;
+	run_until(tracking_stats(s->redis->tracking)->last_proof_ms != proof_ms, LIMIT_MS);
+	clock_skew(700);
 }
 
 /* ---- hearing ---- */
@@ -306,14 +328,162 @@ START_TEST(quiet_link_is_proved_over_and_over)
 }
 END_TEST
 
-/* ---- several sidecars ---- */
-
-static void on_written(void *arg, const struct redis_result *r)
+/* A guard key, or a type, may be called so. */
+START_TEST(prefix_that_covers_the_probe_is_tracked_too)
 {
-	ck_assert_int_eq(r->status, REDIS_ANSWERED);
-	if (arg)
-		*(bool *)arg = true;
+	static const char *const prefixes[] = {"catcached", "models:"};
+	open_sidecar_of(&b, prefixes, 2);
+	run_until(is_tracking(&b), LIMIT_MS);
+	forget(&b);
+	told("SET models:a x");
+	told("SET catcached-guard x");
+	run_until(has_heard(&b, "models:a") && has_heard(&b, "catcached-guard"), LIMIT_MS);
+	run_for(NOTICED_MS);
+	ck_assert_uint_eq(b.n_states, 0);
+	ck_assert_uint_eq(b.n_heard, 2);
 }
+END_TEST
+
+/* ---- a database that becomes another ---- */
+
+START_TEST(swapped_database_is_noticed)
+{
+	forget(&a);
+	told("SWAPDB 0 1");
+	expect_mended(now_ms());
+	run_for(NOTICED_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+	told("SWAPDB 0 1");                     /* the probe is there, an old one */
+	expect_mended(now_ms());
+}
+END_TEST
+
+/* Of each of these there is a message. */
+START_TEST(probe_that_is_flushed_or_deleted_is_no_swap)
+{
+	forget(&a);
+	for (int i = 0; i < 20; i++) {
+		run_for(50 + 13 * i);
+		told(i % 2 ? "FLUSHDB" : "EVAL %s 0", "for _, k in ipairs(redis.call('KEYS', 'catcached:probe:*')) do redis.call('DEL', k) end");
+	}
+	run_for(NOTICED_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+}
+END_TEST
+
+/* ---- a server that takes no writes ---- */
+
+static void make_full(void)
+{
+	told("SET models:a x");
+	run_until(has_heard(&a, "models:a"), LIMIT_MS);
+	told("CONFIG SET maxmemory 1");
+	run_until(redis_unwritable(a.redis)[0], LIMIT_MS);
+	ck_assert(strncmp(redis_unwritable(a.redis), "OOM", 3) == 0);
+	forget(&a);
+}
+
+START_TEST(full_server_is_tracked_all_the_same)
+{
+	make_full();
+	run_for(2 * NOTICED_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+	ck_assert_uint_eq(a.n_heard, 0);
+	told("DEL models:a");
+	run_until(has_heard(&a, "models:a"), LIMIT_MS);
+	told("CONFIG SET maxmemory 0");
+	run_until(a.n_states >= 2 && is_tracking(&a), LIMIT_MS);        /* to compare what it did not take */
+	ck_assert_str_eq(redis_unwritable(a.redis), "");
+	forget(&a);
+	run_for(NOTICED_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+}
+END_TEST
+
+/* Of a key that is in the memory of sidecars only Redis has nothing to tell. */
+START_TEST(end_of_a_key_that_a_full_server_does_not_have_is_told_by_the_sidecar)
+{
+	struct key key = key_of("models:absent", 13);
+	open_sidecar(&b);
+	run_until(is_tracking(&b), LIMIT_MS);
+	make_full();
+	for (int i = 0; i < 10; i++)
+		skip_a_second(&b);
+	bool is_deleted = false;
+	redis_delete(b.redis, &key, 1, on_written, &is_deleted);
+	run_until(is_deleted && has_heard(&a, "models:absent"), LIMIT_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+	told("CONFIG SET maxmemory 0");
+}
+END_TEST
+
+START_TEST(read_only_server_is_tracked_all_the_same)
+{
+	told("REPLICAOF 127.0.0.1 1");
+	run_until(redis_unwritable(a.redis)[0], LIMIT_MS);
+	forget(&a);
+	run_for(2 * NOTICED_MS);
+	ck_assert_uint_eq(a.n_states, 0);
+	told("REPLICAOF NO ONE");
+	told("SET models:a x");
+	run_until(has_heard(&a, "models:a"), LIMIT_MS);
+}
+END_TEST
+
+START_TEST(lost_subscriber_of_a_full_server_is_noticed)
+{
+	make_full();
+	kill_client("catcached-tracking");
+	run_until(a.n_states >= 2 && is_tracking(&a), NOTICED_MS);
+	told("CONFIG SET maxmemory 0");
+}
+END_TEST
+
+static void ignore_reply(void *arg, const redisReply *reply, const char *reason)
+{
+	(void)arg, (void)reply, (void)reason;
+}
+
+START_TEST(lost_redirection_of_a_full_server_is_noticed)
+{
+	struct buf off = BUF_INIT;
+	make_full();
+	buf_add_str(&off, "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n");
+	redis_link_send_buf(a.redis->link, &off, ignore_reply, NULL);
+	run_until(a.n_states >= 2 && is_tracking(&a), NOTICED_MS);
+	told("DEL models:a");
+	run_until(has_heard(&a, "models:a"), LIMIT_MS);
+}
+END_TEST
+
+/* ---- a server that is busy ---- */
+
+static bool was(const struct sidecar *s, enum coherence c)
+{
+	for (size_t i = 0; i < s->n_states; i++)
+		if (s->states[i] == c)
+			return true;
+	return false;
+}
+
+/* It answers, with an error, whatever it is asked: that is no refusal, and no news of changes. */
+START_TEST(busy_server_is_away_and_then_tracked_again)
+{
+	redisContext *script = connect_to_server();
+	told("CONFIG SET busy-reply-threshold 50");
+	ck_assert_int_eq(redisAppendCommand(script, "EVAL %s 0", "while true do end"), REDIS_OK);
+	for (int done = 0; !done; )
+		ck_assert_int_eq(redisBufferWrite(script, &done), REDIS_OK);
+	run_until(redis_coherence(a.redis) == COHERENCE_AWAY, LIMIT_MS);
+	run_for(NOTICED_MS);
+	told("SCRIPT KILL");
+	run_until(is_tracking(&a), LIMIT_MS);
+	ck_assert(!was(&a, COHERENCE_PUBSUB));
+	redisFree(script);
+}
+END_TEST
+
+/* ---- several sidecars ---- */
 
 static void write_key(struct sidecar *s, const char *name)
 {
@@ -358,8 +528,9 @@ START_TEST(server_that_refuses_tracking_leaves_the_sidecars_to_each_other)
 	run_until(has_heard(&b, "models:a"), LIMIT_MS);
 	redis_delete(a.redis, keys, 2, on_written, NULL);
 	run_until(has_heard(&b, "models:1") && has_heard(&b, "models:2"), LIMIT_MS);
-	redis_expire(b.redis, &keys[0], 1000, on_written, NULL);
-	run_until(has_heard(&a, "models:1"), LIMIT_MS);
+	bool is_answered = false;               /* its message may be faster */
+	redis_edit(b.redis, &keys[0], &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 1000}, on_written, &is_answered);
+	run_until(is_answered && has_heard(&a, "models:1"), LIMIT_MS);
 	ck_assert_uint_eq(a.n_heard, 1);        /* and not its own */
 	ck_assert_uint_eq(b.n_heard, 3);
 }
@@ -381,9 +552,45 @@ START_TEST(fill_is_told_too_where_tracking_is_refused)
 	redis_acquire(a.redis, &key, &(struct redis_bid){.token = token, .lease_ms = 10000, .claim = REDIS_CLAIM_REFRESH, .awaited = ""},
 		on_acquired, &won);
 	run_until(won, LIMIT_MS);
-	redis_fill(a.redis, &key, token, v, 0, on_written, NULL);
+	bool is_filled = false;
+	redis_fill(a.redis, &key, token, v, 0, on_written, &is_filled);
 	value_unref(v);
-	run_until(has_heard(&b, "models:a"), NOTICED_MS);
+	run_until(is_filled && has_heard(&b, "models:a"), NOTICED_MS);
+}
+END_TEST
+
+/* For b changes are told by Redis, for a only by b. */
+START_TEST(sidecar_that_is_refused_is_told_by_one_that_is_not)
+{
+	redis_free(b.redis);
+	told("ACL SETUSER default +client|tracking");
+	open_sidecar(&b);
+	run_until(is_tracking(&b), LIMIT_MS);
+	told("ACL SETUSER default -client|tracking");
+	for (int i = 0; i < 10; i++)            /* what b assumed of the others when it came is over */
+		skip_a_second(&b);
+	forget(&a);
+	for (int i = 0; !a.n_heard; i++) {      /* until a has said that it needs it */
+		ck_assert_int_lt(i, 100);
+		write_key(&b, "models:b");
+		run_for(100);
+	}
+	ck_assert_str_eq(a.heard[0], "models:b");
+	forget(&b);
+	write_key(&a, "models:a");
+	run_until(has_heard(&b, "models:a"), LIMIT_MS);
+	ck_assert_uint_eq(b.n_heard, 1);        /* by Redis, and not once more by a */
+	ck_assert(is_tracking(&b) && redis_coherence(a.redis) == COHERENCE_PUBSUB);
+}
+END_TEST
+
+START_TEST(refusal_has_a_reason_and_is_not_for_good)
+{
+	ck_assert_msg(strstr(redis_refusal(a.redis), "NOPERM"), "%s", redis_refusal(a.redis));
+	told("ACL SETUSER default +client|tracking");
+	clock_skew(40000);
+	run_until(is_tracking(&a) && is_tracking(&b), LIMIT_MS);
+	ck_assert_str_eq(redis_refusal(a.redis), "");
 }
 END_TEST
 
@@ -455,6 +662,15 @@ int main(void)
 	tcase_add_test(tc, server_that_hangs_is_noticed_and_tracked_again);
 	tcase_add_test(tc, silent_end_of_tracking_is_noticed_by_the_probe);
 	tcase_add_test(tc, quiet_link_is_proved_over_and_over);
+	tcase_add_test(tc, prefix_that_covers_the_probe_is_tracked_too);
+	tcase_add_test(tc, swapped_database_is_noticed);
+	tcase_add_test(tc, probe_that_is_flushed_or_deleted_is_no_swap);
+	tcase_add_test(tc, full_server_is_tracked_all_the_same);
+	tcase_add_test(tc, end_of_a_key_that_a_full_server_does_not_have_is_told_by_the_sidecar);
+	tcase_add_test(tc, read_only_server_is_tracked_all_the_same);
+	tcase_add_test(tc, lost_subscriber_of_a_full_server_is_noticed);
+	tcase_add_test(tc, lost_redirection_of_a_full_server_is_noticed);
+	tcase_add_test(tc, busy_server_is_away_and_then_tracked_again);
 	tcase_add_test(tc, sidecars_hear_each_other_and_not_themselves);
 	tcase_add_test(tc, nothing_is_heard_after_the_end);
 	tcase_add_test(tc, states_have_names);
@@ -465,6 +681,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_refusing, teardown);
 	tcase_add_test(tc, server_that_refuses_tracking_leaves_the_sidecars_to_each_other);
 	tcase_add_test(tc, fill_is_told_too_where_tracking_is_refused);
+	tcase_add_test(tc, sidecar_that_is_refused_is_told_by_one_that_is_not);
+	tcase_add_test(tc, refusal_has_a_reason_and_is_not_for_good);
 	tcase_add_test(tc, server_without_any_client_command_is_one_that_refuses);
 	tcase_add_test(tc, lost_subscriber_comes_back_where_tracking_is_refused_too);
 	suite_add_tcase(suite, tc);
