@@ -30,7 +30,6 @@ struct fetch_result {
 	enum fetch_status status;
 	struct value *value;            /* FETCH_FOUND */
 	/* FETCH_FAILED: */
-	bool was_refused;               /* the source was not asked */
 	enum breaker_outcome source;    /* what it shows of the type's query or program */
 	bool was_refused;               /* it was not asked: it is left alone for a while */
 	char error[FETCH_ERROR_MAX];    /* a line that names the cause, for who asked: the source's own words may quote keys and values */

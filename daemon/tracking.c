@@ -3,7 +3,7 @@
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
  *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id},
  *                   catcached:echo:{id}
- *   probe  link: SET catcached:probe:{id} every PROBE_MS, seen again on sub
+ *   probe  link: PSETEX catcached:probe:{id} every PROBE_MS, seen again on sub
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
  * because of that. Whenever data or sub comes up, begin() sets tracking up anew. Redis is
@@ -38,13 +38,13 @@
 #define ID_LEN 16
 #define REASON_MAX 160
 
-/* The probes are numbered; each GETRANGE looks for what the SET before it has written. */
+/* The probes are numbered; each GETRANGE looks for what the PSETEX before it has written. */
 struct probe {
-	unsigned sent, answered;        /* SETs on this connection */
+	unsigned sent, answered;        /* PSETEXs on this connection */
 	unsigned stored;                /* the number of the last, if Redis took it; else 0 */
 	int64_t stored_ms;
 	bool is_missing;                /* it was not there any more */
-	unsigned heard, heard_before;   /* messages about it since the last SET, and between the two before */
+	unsigned heard, heard_before;   /* messages about it since the last PSETEX, and between the two before */
 };
 
 struct tracking {
@@ -400,7 +400,7 @@ static void on_stored(void *arg, const redisReply *reply, const char *reason)
 		not_stored(t, reply->str);
 }
 
-/* What the last SET left. It ends by itself only long after that. */
+/* What the last PSETEX left. It ends by itself only long after that. */
 static void on_found(void *arg, const redisReply *reply, const char *reason)
 {
 	struct tracking *t = arg;
@@ -416,7 +416,8 @@ static void arm_timer(struct tracking *t)
 	event_add(t->timer, &(struct timeval){.tv_usec = PROBE_MS * 1000});
 }
 
-/* One at a time, and PROBE_MS apart, so that each message can be told from the next. */
+/* One at a time, and PROBE_MS apart, so that each message can be told from the next. Neither
+ * command is GET or SET: Redis's statistics of those are for the clients'. */
 static void send_probe(struct tracking *t)
 {
 	struct probe *p = &t->probing;
@@ -429,10 +430,10 @@ static void send_probe(struct tracking *t)
 	snprintf(number, sizeof(number), "%u", ++p->sent);
 	snprintf(ttl, sizeof(ttl), "%d", PROBE_TTL_MS);
 	say(t->probe, on_found, t, 4, (const char *const[]){"GETRANGE", t->probe_key, "0", "-1"});
-	say(t->probe, on_stored, t, 5, (const char *const[]){"SET", t->probe_key, number, "PX", ttl});
+	say(t->probe, on_stored, t, 4, (const char *const[]){"PSETEX", t->probe_key, ttl, number});
 }
 
-/* The probe went and nobody said so: its two SETs were heard of, but no more. Then there is
+/* The probe went and nobody said so: its two writings were heard of, but no more. Then there is
  * another database (SWAPDB, of which Redis says nothing). What evicts or deletes the probe is
  * heard of. */
 static bool was_swapped(struct tracking *t)
