@@ -13,7 +13,7 @@
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define PLENTY ((uint64_t)1 << 32)
 #define FIRST_BUCKETS 1024      /* of memory.c */
-#define NUMBERS 20000
+#define NUMBERS 8000
 
 static const uint64_t no_bounds[1];
 
