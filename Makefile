@@ -26,13 +26,13 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 # Sources, a line a folder, from the ground up. Each list has everything but main.
 PROTO  = buf request reply reply_scan
 CONF   = conf rules schema kind url sql yaml
-DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
+DAEMON = clock histogram recent log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
          memory redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
-         out parked client server command_table command command_connection command_read command_set command_write command_pass command_keyspace command_transaction command_server
+         out parked client server command_table command command_connection command_read command_set command_write command_pass command_keyspace command_transaction command_server metrics status admin
 
-OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
+OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o) $(BUILD)/daemon/status_html.o
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 SUITES = $(patsubst tests/daemon/%.c,$(BUILD)/tests/daemon/%,$(wildcard tests/daemon/test_*.c))
 
@@ -50,6 +50,14 @@ $(BUILD)/catcachectl: $(BUILD)/proto/catcachectl.o $(PROTO:%=$(BUILD)/proto/%.o)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The status page becomes a constant of the daemon.
+$(BUILD)/daemon/status_html.o: daemon/status.html Makefile
+	@mkdir -p $(@D)
+	{ echo '#include <stddef.h>'; echo 'extern const char status_html[]; extern const size_t status_html_len;'; \
+	  echo 'const char status_html[] = {'; od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
+	  echo '}; const size_t status_html_len = sizeof(status_html);'; } >$(@:.o=.c)
+	$(CC) $(WARN) $(HARDEN) -c -o $@ $(@:.o=.c)
 
 # A unit test is tests/unit/test_<source>.c, a Check program linked with everything but
 # main; a daemon test is tests/daemon/test_<area>.c, one that drives $(BUILD)/catcached.

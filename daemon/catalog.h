@@ -21,7 +21,10 @@ struct cJSON;
 struct conf;
 struct conf_type;
 struct event_base;
+struct fetcher;
+struct replay;
 struct request_arg;
+struct tiers;
 
 /* Makes the tiers that conf declares and starts connecting. conf outlives it. NULL
  * (errno) when the system has no thread or descriptor left. */
@@ -154,5 +157,14 @@ struct cJSON *catalog_health(struct catalog *c);
 void catalog_info(struct catalog *c, struct buf *b);
 
 struct memory *catalog_memory(const struct catalog *c);
+
+/* What figures of it are read from; for reading only. */
+struct catalog_parts {
+	struct tiers *tiers;
+	const struct replay *replay;
+	const struct flights *flights;
+	const struct fetcher *fetcher;
+};
+struct catalog_parts catalog_parts(struct catalog *c);
 
 #endif
