@@ -91,6 +91,9 @@ FUZZ_SAN = fuzzer,address,undefined
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(REPLAY) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# What looks at the daemon from outside.
+WATCH = tests/watch/browser tests/watch/prometheus
+
 # The benchmark, and the echo server that it measures as the floor.
 BENCHMARK = bench contest growth hist hits load memory report server stalls strace wire
 
@@ -119,7 +122,7 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(WATCH) $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
 
 chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@tests/setup check
@@ -143,6 +146,11 @@ clients:  ## build, then run real Redis clients against the daemon (under a minu
 	@$(REMAKE) all
 	@BUILD=$(BUILD) tests/clients/run
 
+watch:  ## build, then look at metrics, rules and the status page with Prometheus and Chromium (a minute)
+	@tests/setup watch
+	@$(REMAKE) all
+	@BUILD=$(BUILD) tests/run $(WATCH)
+
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
 
@@ -159,4 +167,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-built help sizes tests-built
+.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-built help sizes tests-built watch

@@ -1,8 +1,9 @@
 /* The HTTP port; see admin.h. libevent's evhttp does the protocol; here are the socket, the
  * bounds, and what is at each path.
  *
- * evhttp does not count its connections. So each reads through a filter that changes nothing and
- * tells of its end; at ADMIN_CONNECTIONS the socket rests until one has gone. */
+ * evhttp does not count its connections, nor tell of their end. So a reference to each is kept here,
+ * and a sweep looks which of them evhttp is done with; at ADMIN_CONNECTIONS the socket rests until
+ * one has gone. */
 #include "admin.h"
 
 #include <cjson/cJSON.h>
@@ -33,6 +34,7 @@
 
 #define BACKLOG 64
 #define ADMIN_CONNECTIONS 64
+#define SWEEP_MS 100
 #define HEADERS_MAX 8192
 #define BODY_MAX 1024           /* of a request: none has a use for one */
 #define TIMEOUT_S 10            /* a connection that is silent, or does not take what it is sent, for so long is closed */
@@ -45,8 +47,9 @@ struct admin {
 	const struct server *server;
 	struct evhttp *http;
 	struct evhttp_bound_socket *socket;
-	unsigned n_connections;
-	bool closing;
+	struct bufferevent *connections[ADMIN_CONNECTIONS];
+	size_t n_connections;
+	struct event *sweep;            /* runs while there are connections */
 };
 
 /* ---- answers ---- */
@@ -166,15 +169,37 @@ static void on_request(struct evhttp_request *r, void *arg)
 
 /* ---- connections ---- */
 
-/* The end of a connection is told by the loop, so the last may outlive admin_free. */
-static void on_gone(void *arg)
+/* evhttp has callbacks in all that it uses. What it is done with has been shut down; the reference
+ * here is the last. */
+static bool is_gone(struct bufferevent *connection)
+{
+	bufferevent_data_cb read, write;
+	bufferevent_event_cb event;
+	bufferevent_getcb(connection, &read, &write, &event, NULL);
+	return !read && !write && !event;
+}
+
+static void start_sweep(struct admin *a)
+{
+	event_add(a->sweep, &(struct timeval){.tv_usec = SWEEP_MS * 1000});
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct admin *a = arg;
-	a->n_connections--;
-	if (!a->closing)
+	bool was_full = a->n_connections == ADMIN_CONNECTIONS;
+	size_t kept = 0;
+	(void)fd, (void)what;
+	for (size_t i = 0; i < a->n_connections; i++)
+		if (is_gone(a->connections[i]))
+			bufferevent_decref(a->connections[i]);
+		else
+			a->connections[kept++] = a->connections[i];
+	a->n_connections = kept;
+	if (was_full && kept < ADMIN_CONNECTIONS)
 		evconnlistener_enable(evhttp_bound_socket_get_listener(a->socket));
-	else if (a->n_connections == 0)
-		free(a);
+	if (kept)
+		start_sweep(a);
 }
 
 /* For a connection that was accepted; evhttp gives it its socket. NULL: evhttp makes one of its
@@ -182,16 +207,16 @@ static void on_gone(void *arg)
 static struct bufferevent *on_accepted(struct event_base *base, void *arg)
 {
 	struct admin *a = arg;
-	struct bufferevent *below = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	struct bufferevent *counted = below ? bufferevent_filter_new(below, NULL, NULL, BEV_OPT_CLOSE_ON_FREE, on_gone, a) : NULL;
-	if (!counted) {
-		if (below)
-			bufferevent_free(below);
-		return NULL;
-	}
-	if (++a->n_connections >= ADMIN_CONNECTIONS)
+	struct bufferevent *connection = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	if (!connection || a->n_connections == ADMIN_CONNECTIONS)
+		return connection;
+	bufferevent_incref(connection);
+	a->connections[a->n_connections++] = connection;
+	if (a->n_connections == 1)
+		start_sweep(a);
+	if (a->n_connections == ADMIN_CONNECTIONS)
 		evconnlistener_disable(evhttp_bound_socket_get_listener(a->socket));
-	return counted;
+	return connection;
 }
 
 /* ---- the socket ---- */
@@ -261,6 +286,7 @@ struct admin *admin_new(struct event_base *base, const struct conf *conf, const 
 		return NULL;
 	struct admin *a = xcalloc(1, sizeof(*a));
 	*a = (struct admin){.base = base, .server = server, .http = evhttp_new(base)};
+	a->sweep = evtimer_new(base, on_sweep, a);
 	if (a->http)
 		a->socket = evhttp_accept_socket_with_handle(a->http, fd);
 	if (!a->socket) {
@@ -284,9 +310,10 @@ void admin_free(struct admin *a)
 {
 	if (!a)
 		return;
-	a->closing = true;
 	if (a->http)
 		evhttp_free(a->http);
-	if (a->n_connections == 0)
-		free(a);
+	for (size_t i = 0; i < a->n_connections; i++)
+		bufferevent_decref(a->connections[i]);
+	event_free(a->sweep);
+	free(a);
 }
