@@ -62,10 +62,15 @@ static void reply(struct evhttp_request *r, int code, const char *type, const vo
 {
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(r);
 	struct evbuffer *b = evbuffer_new();
+	bool is_head = evhttp_request_get_command(r) == EVHTTP_REQ_HEAD; /* evhttp would send the body */
+	char digits[24];
+	snprintf(digits, sizeof(digits), "%zu", len);
+	if (is_head)
+		evhttp_add_header(headers, "Content-Length", digits);
 	evhttp_add_header(headers, "Content-Type", type);
 	evhttp_add_header(headers, "Cache-Control", "no-store");
 	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
-	if (!b || evbuffer_add(b, body, len) < 0)
+	if (!b || evbuffer_add(b, body, is_head ? 0 : len) < 0)
 		evhttp_send_error(r, HTTP_INTERNAL, NULL);
 	else
 		evhttp_send_reply(r, code, NULL, b);

@@ -108,7 +108,8 @@ START_TEST(what_is_not_there_or_not_done_has_its_code)
 	expect_answer(h, "BREW /metrics", "501 ", "");
 	expect_answer(h, "GET metrics", "404 ", "");
 	const char *head = answer(h, "HEAD /metrics", "");
-	ck_assert(strncmp(head, "HTTP/1.1 200 ", 13) == 0 && strcmp(strstr(head, "\r\n\r\n"), "\r\n\r\n") == 0);
+	ck_assert_msg(strncmp(head, "HTTP/1.1 200 ", 13) == 0 && strstr(head, "\r\nContent-Length: ")
+		&& strcmp(strstr(head, "\r\n\r\n"), "\r\n\r\n") == 0, "%s", head);
 	harness_free(h);
 }
 END_TEST
