@@ -58,7 +58,7 @@ $(BUILD)/%.o: %.c Makefile
 RIG = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 HARNESS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/daemon/test_%,$(wildcard tests/daemon/*.c)))
 
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS) $(CTL:%=$(BUILD)/proto/%.o)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
 # Its source is a fake: no real one can be made to complete at chosen moments.

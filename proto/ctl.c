@@ -34,7 +34,7 @@ int ctl_tell(const struct ctl *c, int status)
 
 int ctl_connect(struct ctl *c)
 {
-	return ctl_link_open(&c->link, c->socket) == 0 ? CTL_GOOD : ctl_tell(c, CTL_AWAY);
+	return ctl_link_open(&c->link, c->socket, c->timeout_ms) == 0 ? CTL_GOOD : ctl_tell(c, CTL_AWAY);
 }
 
 /* Says in why that the daemon answered with an error. */

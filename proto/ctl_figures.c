@@ -47,13 +47,6 @@ static int ask_json(struct ctl *c, const char *command, cJSON **tree)
 	return *tree ? CTL_GOOD : ctl_not_json(c, command);
 }
 
-/* A daemon that was started anew counts from nothing. */
-static bool is_other_daemon(const struct figures *f)
-{
-	return f->before && (figure(f->before, "server.pid") != figure(f->now, "server.pid")
-		|| figure(f->before, "server.uptime_s") > figure(f->now, "server.uptime_s"));
-}
-
 int figures_take(struct figures *f, struct ctl *c)
 {
 	cJSON *now = NULL;
@@ -65,10 +58,6 @@ int figures_take(struct figures *f, struct ctl *c)
 	f->before_us = f->now_us;
 	f->now = now;
 	f->now_us = ctl_now_us();
-	if (is_other_daemon(f)) {
-		cJSON_Delete(f->before);
-		f->before = NULL;
-	}
 	return ask_json(c, "HEALTH", &f->health);
 }
 

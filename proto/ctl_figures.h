@@ -16,15 +16,14 @@ const char *figure_text(const struct cJSON *tree, const char *place);
 
 const struct cJSON *figure_at(const struct cJSON *tree, const char *place);     /* NULL if there is none */
 
-/* Two looks at one daemon, both as STATS gives them. before may be NULL: then everything
- * counts from the daemon's start. */
+/* Two looks at one run of the daemon; before is NULL when there was one only. Begins as {0}. */
 struct figures {
 	struct cJSON *now, *before, *health;
 	int64_t now_us, before_us;
 };
 
-/* Asks for STATS and HEALTH; what was now is then before, unless the daemon was restarted.
- * Returns an exit status: see ctl_try. Free with figures_free. */
+/* Asks for STATS and HEALTH; what was now is then before. Returns an exit status: see ctl_try.
+ * A daemon that was restarted counts from nothing: figures_free before the next look at it. */
 int figures_take(struct figures *f, struct ctl *c);
 void figures_free(struct figures *f);
 

@@ -67,6 +67,13 @@ static bool is_ready(int fd, short events, int64_t timeout_ms)
 	return n > 0;
 }
 
+static int say_lost(struct ctl_link *l, const char *reason)
+{
+	buf_addf(why(l), "the connection was closed: %s\n"
+		"The daemon stopped or was restarted: systemctl status catcached; its log: journalctl -u catcached\n", reason);
+	return fail(l);
+}
+
 /* A peer that closes has said why, perhaps: then the reply is worth more than the error. */
 static int send_bytes(struct ctl_link *l, const char *data, size_t len, int64_t timeout_ms)
 {
@@ -76,7 +83,9 @@ static int send_bytes(struct ctl_link *l, const char *data, size_t len, int64_t 
 			sent += (size_t)n;
 		else if (errno == EPIPE || errno == ECONNRESET)
 			return 0;
-		else if (errno == EAGAIN && !is_ready(l->fd, POLLOUT, timeout_ms))
+		else if (errno != EAGAIN && errno != EINTR)
+			return say_lost(l, strerror(errno));
+		else if (!is_ready(l->fd, POLLOUT, timeout_ms))
 			return ctl_link_say_silent(l, timeout_ms), -1;
 	}
 	return 0;
@@ -116,19 +125,15 @@ static int scan_reply(struct ctl_link *l)
 	return 1;
 }
 
-static int say_lost(struct ctl_link *l, const char *reason)
-{
-	buf_addf(why(l), "the connection was closed: %s\n"
-		"The daemon stopped or was restarted: systemctl status catcached; its log: journalctl -u catcached\n", reason);
-	return fail(l);
-}
-
 int ctl_link_receive(struct ctl_link *l, int64_t timeout_ms)
 {
 	buf_drop(&l->in, l->reply_len);
 	l->scanned -= l->reply_len;
 	l->reply_len = 0;
-	for (int found; (found = l->in.len > l->scanned ? scan_reply(l) : 0) == 0;) {
+	for (;;) {
+		int found = l->in.len > l->scanned ? scan_reply(l) : 0;
+		if (found)
+			return found;
 		if (!is_ready(l->fd, POLLIN, timeout_ms))
 			return 0;
 		char *room = buf_reserve(&l->in, READ_SIZE);
@@ -140,15 +145,14 @@ int ctl_link_receive(struct ctl_link *l, int64_t timeout_ms)
 		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 			return say_lost(l, n ? strerror(errno) : "no answer came");
 	}
-	return l->scan.has_failed ? -1 : 1;
 }
 
 /* ---- connecting ---- */
 
 /* 0, or -1 and errno. */
-static int connect_to(struct ctl_link *l, const struct sockaddr_un *address)
+static int connect_to(struct ctl_link *l, const struct sockaddr_un *address, int64_t timeout_ms)
 {
-	const struct timeval limit = {.tv_sec = GREETING_MS / 1000};
+	const struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		return -1;
@@ -180,13 +184,13 @@ static bool find_field(const struct ctl_link *l, const char *name, char *value, 
 }
 
 /* Both replies of the greeting; 0 if they are catcached's. */
-static int read_greeting(struct ctl_link *l)
+static int read_greeting(struct ctl_link *l, int64_t timeout_ms)
 {
 	for (int i = 0; i < 2; i++) {
-		int got = ctl_link_receive(l, GREETING_MS);
+		int got = ctl_link_receive(l, timeout_ms);
 		if (got == 0)
-			buf_addf(why(l), "nothing answers within %d s\n"
-				"The daemon hangs, or it is not catcached that listens there: systemctl status catcached\n", GREETING_MS / 1000);
+			buf_addf(why(l), "nothing answers within %g s\n"
+				"The daemon hangs, or it is not catcached that listens there: systemctl status catcached\n", (double)timeout_ms / 1000);
 		if (got <= 0)
 			return got ? -1 : fail(l);
 		if (is_error(l)) {
@@ -204,14 +208,16 @@ static int read_greeting(struct ctl_link *l)
 }
 
 /* INFO tells catcached from a Redis, and everything else by not being understood. */
-static int greet(struct ctl_link *l)
+static int greet(struct ctl_link *l, int64_t timeout_ms)
 {
 	static const char greeting[] = "HELLO 3\r\nINFO server\r\n";
-	return send_bytes(l, greeting, sizeof(greeting) - 1, GREETING_MS) < 0 ? -1 : read_greeting(l);
+	return send_bytes(l, greeting, sizeof(greeting) - 1, timeout_ms) < 0 ? -1 : read_greeting(l, timeout_ms);
 }
 
-int ctl_link_open(struct ctl_link *l, const char *path)
+int ctl_link_open(struct ctl_link *l, const char *path, int64_t timeout_ms)
 {
+	int64_t limit_ms = timeout_ms < GREETING_MS ? timeout_ms : GREETING_MS;
+
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	ctl_link_close(l);
 	l->path = path;
@@ -220,12 +226,12 @@ int ctl_link_open(struct ctl_link *l, const char *path)
 		return fail(l);
 	}
 	strcpy(address.sun_path, path);
-	int rc = connect_to(l, &address);
+	int rc = connect_to(l, &address, limit_ms);
 	if (rc < 0) {
 		ctl_advice_connect(why(l), path, errno);
 		(void)fail(l);
 	} else {
-		rc = greet(l);
+		rc = greet(l, limit_ms);
 	}
 	if (rc < 0)
 		ctl_link_close(l);

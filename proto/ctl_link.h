@@ -27,8 +27,8 @@ struct ctl_link {
 #define CTL_LINK_INIT {.fd = -1}
 
 /* Connects, and makes sure that it is catcached that listens there. path lives as long as l.
- * 0; -1 and why. */
-int ctl_link_open(struct ctl_link *l, const char *path);
+ * Takes 5 s at the most, or timeout_ms if that is less. 0; -1 and why. */
+int ctl_link_open(struct ctl_link *l, const char *path, int64_t timeout_ms);
 
 /* May be opened again. */
 void ctl_link_close(struct ctl_link *l);

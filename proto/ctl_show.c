@@ -56,10 +56,15 @@ static const struct {
 	{"age_ms", "age", add_ms}, {"ttl_ms", "ttl", add_ms}, {"size", "size", add_size}, {"stored_at", "stored", add_time},
 };
 
+static bool is_text(const struct reply_element *e, const char *text)
+{
+	return e->len == strlen(text) && memcmp(e->data, text, e->len) == 0;
+}
+
 static void add_meta(struct table *t, const struct reply_element *name, const struct reply_element *value)
 {
 	size_t i = 0, n = sizeof(meta_fields) / sizeof(meta_fields[0]);
-	while (i < n && (strlen(meta_fields[i].field) != name->len || memcmp(meta_fields[i].field, name->data, name->len) != 0))
+	while (i < n && !is_text(name, meta_fields[i].field))
 		i++;
 	if (i < n)
 		table_add(t, "%s", meta_fields[i].label);
@@ -84,9 +89,10 @@ int ctl_meta(struct ctl *c)
 	at += reply_element(at, (size_t)(end - at), &map);
 	for (int64_t i = 0; i < map.number; i += 2) {
 		at += reply_element(at, (size_t)(end - at), &name);
-		at += reply_element(at, (size_t)(end - at), &value);
+		(void)reply_element(at, (size_t)(end - at), &value);
+		at += reply_length(at, (size_t)(end - at));
 		add_meta(&t, &name, &value);
-		if (strncmp(value.data, "absent", value.len) == 0 && value.len == strlen("absent"))
+		if (is_text(&name, "state") && is_text(&value, "absent"))
 			status = CTL_NO;
 	}
 	struct buf b = BUF_INIT;

@@ -21,6 +21,7 @@
 #define MIN_COLUMNS 80
 #define MIN_LINES 24
 #define NAME_WIDTH 20
+#define SCREEN_TIMEOUT_MS 1000  /* keys and signals wait for as long */
 
 struct top {
 	struct ctl *c;
@@ -307,9 +308,23 @@ static bool await_round(struct top *t, int64_t end_us, const sigset_t *signals)
 /* Asks, connecting first where the connection was lost. */
 static int look(struct top *t)
 {
-	if (t->c->link.fd < 0 && ctl_link_open(&t->c->link, t->c->socket) < 0)
+	if (t->c->link.fd < 0 && ctl_link_open(&t->c->link, t->c->socket, t->c->timeout_ms) < 0)
 		return CTL_AWAY;
 	return figures_take(&t->figures, t->c);
+}
+
+/* Lines of text, broken at blanks where they are longer than the screen is wide. */
+static void add_folded(struct buf *b, const char *text, size_t width)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n"), cut = len;
+		if (len > width)
+			for (cut = width; cut > 0 && text[cut] != ' '; cut--)
+				;
+		cut = cut ? cut : len;
+		buf_addf(b, "%.*s\n", (int)cut, text);
+		text += cut + (text[cut] != '\0');
+	}
 }
 
 /* A screen that says why there are no figures. */
@@ -319,7 +334,8 @@ static void compose_away(struct top *t)
 	figures_free(&t->figures);
 	t->frame.len = 0;
 	add_clock(&t->frame);
-	buf_addf(&t->frame, "  waiting for the daemon\n\n%s", t->c->link.why.data);
+	buf_add_str(&t->frame, "  waiting for the daemon\n\n");
+	add_folded(&t->frame, t->c->link.why.data, screen_size().ws_col);
 }
 
 static int show(struct top *t)
@@ -383,6 +399,8 @@ int ctl_top(struct ctl *c)
 	}
 	if (c->options['d'])
 		t.delay_ms = (int64_t)(strtod(c->options['d'], NULL) * 1000);
+	if (t.is_screen && c->timeout_ms > SCREEN_TIMEOUT_MS)
+		c->timeout_ms = SCREEN_TIMEOUT_MS;
 	int status = run(&t);
 	figures_free(&t.figures);
 	buf_free(&t.frame);

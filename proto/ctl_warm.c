@@ -81,7 +81,7 @@ int ctl_warm(struct ctl *c)
 	argv[0] = (struct request_arg){.data = "WARM", .len = 4};
 	for (size_t i = 0; i < c->argc; i++)
 		argv[i + 1] = c->argv[i];
-	(void)ctl_link_open(&watch, c->socket);         /* without it there is no bar */
+	(void)ctl_link_open(&watch, c->socket, c->timeout_ms);         /* without it there is no bar */
 	int status = ctl_link_send(&c->link, argv, c->argc + 1, c->timeout_ms) == 0 ? await(c, &watch) : CTL_AWAY;
 	ctl_link_free(&watch);
 	free(argv);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../proto/buf.h"
+#include "fake.h"
 #include "harness.h"
 #include "program.h"
 #include "talk.h"
@@ -213,6 +214,22 @@ START_TEST(top_waits_for_a_daemon_that_restarts)
 }
 END_TEST
 
+START_TEST(a_daemon_that_hangs_does_not_hold_top)
+{
+	struct harness *h = harness_new();
+	struct fake *f = fake_start(harness_path(h, "s"), (const struct fake_reply[]){{"HELLO", "+OK\r\n"},
+		{"INFO", "$23\r\ncatcached_version:0.0\r\n\r\n"}, {"STATS", ""}, {NULL, NULL}});
+	setenv("CATCACHED_SOCKET", harness_path(h, "s"), 1);
+	struct terminal t = run_top(NULL, NULL);
+	await_text(&t, "\nIt may still be at work on it", NULL, NULL);
+	terminal_type(&t, "q");
+	ck_assert_int_eq(terminal_end(&t), 0);
+	terminal_free(&t);
+	fake_stop(f);
+	harness_free(h);
+}
+END_TEST
+
 START_TEST(top_shows_what_is_degraded)
 {
 	struct harness *h = harness_new();
@@ -281,6 +298,7 @@ int main(void)
 		top_follows_the_size_of_the_terminal,
 		many_types_are_cut_to_the_screen,
 		top_waits_for_a_daemon_that_restarts,
+		a_daemon_that_hangs_does_not_hold_top,
 		top_shows_what_is_degraded,
 		without_a_terminal_top_prints_a_block_a_round,
 		without_a_terminal_top_ends_with_the_daemon,
