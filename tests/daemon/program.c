@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -23,8 +24,9 @@
 const char *program_path(const char *name)
 {
 	const char *build = getenv("BUILD");
-	char *relative = xasprintf("%s/%s", build ? build : "build", name), *path = realpath(relative, NULL);
-	ck_assert_msg(path, "%s is missing", relative);
+	static char path[PATH_MAX];
+	char *relative = xasprintf("%s/%s", build ? build : "build", name);
+	ck_assert_msg(realpath(relative, path), "%s is missing", relative);
 	free(relative);
 	return path;
 }

@@ -14,7 +14,7 @@ struct said {
 	int status;
 };
 
-/* The path of a program of $BUILD, in memory that lives as long as the test. */
+/* The path of a program of $BUILD, in memory that lives until the next call. */
 const char *program_path(const char *name);
 
 /* Runs argv to its end, with these bytes as stdin (NULL: nothing). Free with said_free. */
