@@ -117,6 +117,20 @@ static int draw(struct top *t)
 
 /* ---- a round for people ---- */
 
+/* Lines of text behind a label, broken at blanks where they are wider than the screen. */
+static void add_folded(struct buf *b, const char *label, const char *text)
+{
+	size_t width = screen_size().ws_col - strlen(label);
+	while (*text) {
+		size_t len = strcspn(text, "\n"), cut = len > width ? width : len;
+		while (cut < len && cut > 0 && text[cut] != ' ')
+			cut--;
+		cut = cut ? cut : len;
+		buf_addf(b, "%s%.*s\n", label, (int)cut, text);
+		text += cut + (text[cut] != '\0');
+	}
+}
+
 static void add_clock(struct buf *b)
 {
 	char text[16];
@@ -170,7 +184,8 @@ static void add_health(struct top *t)
 	buf_addf(b, "   replay keys %s (%s)\n", text_count(figure(health, "replay.keys")).s, text_bytes(figure(health, "replay.bytes")).s);
 	const cJSON *reason;
 	cJSON_ArrayForEach(reason, figure_at(health, "reasons"))
-		buf_addf(b, "degraded  %s\n", cJSON_IsString(reason) ? reason->valuestring : "?");
+		if (cJSON_IsString(reason))
+			add_folded(b, "degraded  ", reason->valuestring);
 	buf_add_char(b, '\n');
 }
 
@@ -313,20 +328,6 @@ static int look(struct top *t)
 	return figures_take(&t->figures, t->c);
 }
 
-/* Lines of text, broken at blanks where they are longer than the screen is wide. */
-static void add_folded(struct buf *b, const char *text, size_t width)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n"), cut = len;
-		if (len > width)
-			for (cut = width; cut > 0 && text[cut] != ' '; cut--)
-				;
-		cut = cut ? cut : len;
-		buf_addf(b, "%.*s\n", (int)cut, text);
-		text += cut + (text[cut] != '\0');
-	}
-}
-
 /* A screen that says why there are no figures. */
 static void compose_away(struct top *t)
 {
@@ -335,7 +336,7 @@ static void compose_away(struct top *t)
 	t->frame.len = 0;
 	add_clock(&t->frame);
 	buf_add_str(&t->frame, "  waiting for the daemon\n\n");
-	add_folded(&t->frame, t->c->link.why.data, screen_size().ws_col);
+	add_folded(&t->frame, "", t->c->link.why.data);
 }
 
 static int show(struct top *t)

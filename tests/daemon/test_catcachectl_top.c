@@ -240,7 +240,7 @@ START_TEST(top_shows_what_is_degraded)
 	struct terminal t = run_top(NULL, NULL);
 	await_text(&t, "redis     up, tracking, breaker closed   commands ", NULL, NULL);
 	harness_redis_kill(h);
-	await_text(&t, "\ndegraded  Redis does not answer", NULL, NULL);
+	await_text(&t, "\ndegraded  Redis does not answer: values come from memory and the database,\ndegraded  writes wait\n", NULL, NULL);
 	await_text(&t, "redis     down, away, breaker ", NULL, NULL);
 	terminal_type(&t, "q");
 	ck_assert_int_eq(terminal_end(&t), 0);
