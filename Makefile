@@ -25,7 +25,7 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 # Sources, a line a folder, from the ground up. Each list has everything but main.
 PROTO  = buf request reply reply_scan
-CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures ctl_show ctl_top ctl_warm ctl_config
+CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures ctl_show ctl_screen ctl_top ctl_warm ctl_config
 CONF   = conf rules schema kind url sql yaml
 DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \

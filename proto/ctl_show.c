@@ -230,31 +230,45 @@ static void add_redis_health(struct table *t, const cJSON *health)
 	char text[400];
 	const char *state = figure_text(health, "redis.state"), *coherence = figure_text(health, "redis.coherence");
 	const char *reason = figure_text(health, "redis.reason"), *breaker = figure_text(health, "redis.breaker");
-	bool is_off = strcmp(state, "off") == 0, is_up = strcmp(state, "up") == 0;
+	bool is_off = strcmp(state, "off") == 0, is_good = is_off || (strcmp(state, "up") == 0 && !*reason);
 	snprintf(text, sizeof(text), "%s%s%s%s%s", state, is_off ? "" : ", breaker ", is_off ? "" : breaker,
-		is_off || is_up ? "" : ": ", is_off || is_up ? "" : reason);
-	add_component(t, is_off || is_up, "redis", text);
+		is_good ? "" : ": ", is_good ? "" : reason);
+	add_component(t, is_good, "redis", text);
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		if (strcmp(links[i].coherence, coherence) == 0)
 			add_component(t, links[i].is_good, "coherence", links[i].text);
 }
 
-static void add_source(struct table *t, const cJSON *health, const char *name, const char *place)
+static void add_source(struct table *t, const char *name, const char *state, const char *error)
 {
-	char text[64];
-	const char *state = figure_text(health, place);
-	bool is_good = strcmp(state, "open") != 0 && strcmp(state, "half_open") != 0;
-	snprintf(text, sizeof(text), "breaker %s", state);
-	add_component(t, is_good, name, text);
+	char text[400];
+	snprintf(text, sizeof(text), "breaker %s%s%s", state, *error ? ": " : "", error);
+	add_component(t, strcmp(state, "closed") == 0 && !*error, name, text);
+}
+
+/* The database and the programs as a whole, then each that fails again and again. */
+static void add_sources(struct table *t, const cJSON *health)
+{
+	const cJSON *failing;
+	add_source(t, "database", figure_text(health, "sources.database"), "");
+	add_source(t, "programs", figure_text(health, "sources.programs"), "");
+	cJSON_ArrayForEach(failing, figure_at(health, "sources.failing"))
+		add_source(t, figure_text(failing, "source"), figure_text(failing, "state"), figure_text(failing, "error"));
+}
+
+static void add_replay(struct table *t, const cJSON *health)
+{
+	char text[300];
+	double keys = figure(health, "replay.keys"), clears = figure(health, "replay.clears"), lost = figure(health, "replay.lost");
+	snprintf(text, sizeof(text), "%s keys (%s) and %s removals wait for Redis%s%s", text_count(keys).s, text_bytes(figure(health, "replay.bytes")).s,
+		text_count(clears).s, lost > 0 ? "; writes lost so far: " : "", lost > 0 ? text_count(lost).s : "");
+	add_component(t, keys + clears == 0, "replay", keys + clears + lost > 0 ? text : "nothing waits for Redis");
 }
 
 static void add_others(struct table *t, const cJSON *health)
 {
 	char text[200];
-	double keys = figure(health, "replay.keys");
 	bool is_guarded = cJSON_IsTrue(figure_at(health, "guarded"));
-	snprintf(text, sizeof(text), "keys that wait for Redis: %s (%s)", text_count(keys).s, text_bytes(figure(health, "replay.bytes")).s);
-	add_component(t, keys == 0, "replay", keys > 0 ? text : "nothing waits for Redis");
 	add_component(t, !is_guarded, "guard", is_guarded ? "set: what is fetched is not stored" : "not set");
 	snprintf(text, sizeof(text), "%s under way, %s waiting", text_count(figure(health, "flights.under_way")).s,
 		text_count(figure(health, "flights.waiting")).s);
@@ -275,8 +289,8 @@ int ctl_health(struct ctl *c)
 	bool is_good = strcmp(figure_text(health, "status"), "ok") == 0;
 	add_component(&t, is_good, "catcached", c->link.version);
 	add_redis_health(&t, health);
-	add_source(&t, health, "database", "sources.database");
-	add_source(&t, health, "programs", "sources.programs");
+	add_sources(&t, health);
+	add_replay(&t, health);
 	add_others(&t, health);
 	table_print(&t, &b);
 	cJSON_ArrayForEach(reason, figure_at(health, "reasons"))

@@ -2,24 +2,16 @@
  * apart, and one at HEALTH. On a terminal a round fills the screen and a daemon that goes
  * away is waited for; else it is a block of text. See ctl.h. */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <math.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <termios.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ctl.h"
 #include "ctl_figures.h"
+#include "ctl_screen.h"
 #include "ctl_text.h"
 
-#define MIN_COLUMNS 80
-#define MIN_LINES 24
 #define NAME_WIDTH 20
 #define SCREEN_TIMEOUT_MS 1000  /* keys and signals wait for as long */
 
@@ -30,106 +22,10 @@ struct top {
 	int64_t delay_ms;
 	long rounds_left;               /* negative: no end */
 	bool is_screen;                 /* on a terminal */
-	bool has_keys;                  /* stdin is a terminal, too */
-	struct termios before;          /* its settings, to be restored */
+	struct screen screen;
 };
 
-/* Set by the signals that end it. */
-static volatile sig_atomic_t must_stop;
-
-static void on_stop(int sig)
-{
-	(void)sig;
-	must_stop = 1;
-}
-
-/* Wakes the wait, so that the screen is drawn anew. */
-static void on_resize(int sig)
-{
-	(void)sig;
-}
-
-/* ---- the terminal ---- */
-
-/* Between two waits these signals are held back, so none is missed. */
-static void watch_signals(sigset_t *before)
-{
-	static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
-	sigset_t held;
-	sigemptyset(&held);
-	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
-		sigaction(stops[i], &(struct sigaction){.sa_handler = on_stop}, NULL);
-		sigaddset(&held, stops[i]);
-	}
-	sigaction(SIGWINCH, &(struct sigaction){.sa_handler = on_resize}, NULL);
-	sigaddset(&held, SIGWINCH);
-	sigprocmask(SIG_BLOCK, &held, before);
-}
-
-/* Another screen, no cursor, keys at once and not shown. */
-static void enter_screen(struct top *t)
-{
-	static const char enter[] = "\033[?1049h\033[?25l";
-	t->has_keys = tcgetattr(STDIN_FILENO, &t->before) == 0;
-	if (t->has_keys) {
-		struct termios keys = t->before;
-		keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-		keys.c_cc[VSUSP] = _POSIX_VDISABLE;     /* the shell would be left with this screen */
-		tcsetattr(STDIN_FILENO, TCSANOW, &keys);
-	}
-	(void)ctl_write(enter, sizeof(enter) - 1);
-}
-
-static void leave_screen(const struct top *t)
-{
-	static const char leave[] = "\033[?25h\033[?1049l";
-	(void)ctl_write(leave, sizeof(leave) - 1);
-	if (t->has_keys)
-		tcsetattr(STDIN_FILENO, TCSANOW, &t->before);
-}
-
-static struct winsize screen_size(void)
-{
-	struct winsize size = {0};
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col || !size.ws_row)
-		size = (struct winsize){.ws_row = MIN_LINES, .ws_col = MIN_COLUMNS};
-	return size;
-}
-
-/* The frame, from the upper left corner, cut to what fits. */
-static int draw(struct top *t)
-{
-	struct winsize size = screen_size();
-	struct buf b = BUF_INIT;
-	const char *at = t->frame.data, *end = at + t->frame.len;
-	buf_add_str(&b, "\033[H");
-	for (int line = 0; at < end && line < size.ws_row; line++) {
-		const char *stop = memchr(at, '\n', (size_t)(end - at));
-		size_t len = (size_t)(stop - at);
-		bool is_head = len > 4 && memcmp(at, "TYPE", 4) == 0;
-		buf_addf(&b, "%s%s%.*s\033[K%s", line ? "\r\n" : "", is_head ? "\033[7m" : "", (int)(len < size.ws_col ? len : size.ws_col), at,
-			is_head ? "\033[m" : "");
-		at = stop + 1;
-	}
-	buf_add_str(&b, "\033[J");
-	return ctl_show(&b, CTL_GOOD);
-}
-
 /* ---- a round for people ---- */
-
-/* Lines of text behind a label, broken at blanks where they are wider than the screen. */
-static void add_folded(struct buf *b, const char *label, const char *text)
-{
-	size_t width = screen_size().ws_col - strlen(label);
-	while (*text) {
-		size_t len = strcspn(text, "\n"), cut = len > width ? width : len;
-		while (cut < len && cut > 0 && text[cut] != ' ')
-			cut--;
-		cut = cut ? cut : len;
-		buf_addf(b, "%s%.*s\n", label, (int)cut, text);
-		text += cut + (text[cut] != '\0');
-	}
-}
 
 static void add_clock(struct buf *b)
 {
@@ -185,7 +81,7 @@ static void add_health(struct top *t)
 	const cJSON *reason;
 	cJSON_ArrayForEach(reason, figure_at(health, "reasons"))
 		if (cJSON_IsString(reason))
-			add_folded(b, "degraded  ", reason->valuestring);
+			screen_add_folded(b, "degraded  ", reason->valuestring);
 	buf_add_char(b, '\n');
 }
 
@@ -296,26 +192,14 @@ static void compose_json(struct top *t)
 
 /* ---- the rounds ---- */
 
-/* Waits until a signal or a key, and no longer than end_us. False if top is to end. */
-static bool wait_for_input(const struct top *t, int64_t end_us, const sigset_t *signals)
-{
-	int64_t left_us = end_us - ctl_now_us();
-	struct timespec left = {.tv_sec = left_us > 0 ? left_us / 1000000 : 0, .tv_nsec = left_us > 0 ? left_us % 1000000 * 1000 : 0};
-	struct pollfd keys = {.fd = t->has_keys ? STDIN_FILENO : -1, .events = POLLIN};
-	char key = 0;
-	if (ppoll(&keys, 1, &left, signals) > 0 && read(STDIN_FILENO, &key, 1) <= 0)
-		return false;
-	return !must_stop && key != 'q' && key != 'Q';
-}
-
 /* Until the next round is due. False if top is to end. */
-static bool await_round(struct top *t, int64_t end_us, const sigset_t *signals)
+static bool await_round(struct top *t, int64_t end_us)
 {
-	while (wait_for_input(t, end_us, signals)) {
+	while (screen_wait(&t->screen, end_us)) {
 		if (ctl_now_us() >= end_us)
 			return true;
 		if (t->is_screen)
-			(void)draw(t);          /* it may have another size; the next round tells if it is gone */
+			(void)screen_draw(&t->frame);   /* it may have another size; the next round tells if it is gone */
 	}
 	return false;
 }
@@ -336,13 +220,13 @@ static void compose_away(struct top *t)
 	t->frame.len = 0;
 	add_clock(&t->frame);
 	buf_add_str(&t->frame, "  waiting for the daemon\n\n");
-	add_folded(&t->frame, "", t->c->link.why.data);
+	screen_add_folded(&t->frame, "", t->c->link.why.data);
 }
 
 static int show(struct top *t)
 {
 	if (t->is_screen)
-		return draw(t);
+		return screen_draw(&t->frame);
 	if (!t->c->is_json)
 		buf_add_char(&t->frame, '\n');
 	return ctl_write(t->frame.data, t->frame.len);
@@ -370,20 +254,16 @@ static int do_round(struct top *t)
 
 static int run(struct top *t)
 {
-	sigset_t signals;
 	int64_t next_us = ctl_now_us();
 	int status;
-	watch_signals(&signals);
-	if (t->is_screen)
-		enter_screen(t);
+	screen_enter(&t->screen, t->is_screen);
 	do {
 		status = do_round(t);
 		next_us += t->delay_ms * 1000;
 		if (next_us < ctl_now_us())
 			next_us = ctl_now_us();         /* rounds that were missed are not made up for */
-	} while (status == CTL_GOOD && t->rounds_left != 0 && await_round(t, next_us, &signals));
-	if (t->is_screen)
-		leave_screen(t);
+	} while (status == CTL_GOOD && t->rounds_left != 0 && await_round(t, next_us));
+	screen_leave(&t->screen);
 	return status;
 }
 

@@ -299,9 +299,28 @@ START_TEST(health_exits_with_5_when_degraded)
 	harness_redis_kill(h);
 	wait_until(strcmp(ask_health(c, "redis.state"), "down") == 0, READ_LIMIT_S * 1000);
 	expect(c, "OK", "SET m:a 1");
-	shows(ctl(h, "health"), 5, "degraded  catcached  0.", "\ndegraded  redis      down, breaker ", "\ndegraded  replay     keys that wait for Redis: 1 (",
+	shows(ctl(h, "health"), 5, "degraded  catcached  0.", "\ndegraded  redis      down, breaker ", "\ndegraded  replay     1 keys (",
 		"\n\nRedis does not answer: values come from memory");
 	shows(ctl(h, "health", "--json"), 5, "\"status\":\"degraded\"");
+	harness_free(h);
+}
+END_TEST
+
+/* Redis takes no writes; a program fails for several keys in a row. */
+START_TEST(health_names_what_fails_and_why)
+{
+	struct harness *h = harness_new();
+	harness_redis_start(h, "");
+	harness_hook(h, "hook", "echo broken >&2; exit 3");
+	harness_start(h, LISTEN REDIS NO_DATABASE "types: {hooked: {key: 'h:{name}', ttl: 1h, fetch: {exec: ['${DIR}/hook', '{name}']}}}\n");
+	redisContext *c = harness_connect(h);
+	harness_tracking(c);
+	expect(harness_connect_redis(h), "OK", "REPLICAOF 127.0.0.1 1");
+	for (int i = 0; i < 5; i++)
+		expect_error(c, "UNAVAILABLE fetch", "", "GET h:%d", i);
+	wait_until(strcmp(ask_health(c, "redis.proof"), "message") == 0, 3 * READ_LIMIT_S * 1000);
+	shows(ctl(h, "health"), 5, "\ndegraded  redis      up, breaker closed: READONLY", "\nok        coherence  ", "\nok        database   breaker closed\n",
+		"\ndegraded  programs   breaker ", "\ndegraded  hooked     breaker ", ": exit status 3\n", "\nfetches of type hooked fail again and again\n");
 	harness_free(h);
 }
 END_TEST
@@ -584,6 +603,7 @@ int main(void)
 		json_holds_values_of_any_bytes,
 		stats_shows_tables,
 		health_exits_with_5_when_degraded,
+		health_names_what_fails_and_why,
 		ping_tells_version_and_time,
 		check_config_runs_the_daemon_beside_it,
 		warm_tells_a_daemon_that_cannot,
