@@ -16,14 +16,29 @@
 
 /* ---- asking ---- */
 
+static void __attribute__((format(printf, 1, 0))) complain(const char *fmt, va_list ap)
+{
+	fputs("catcachectl: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
 void ctl_complain(const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	fputs("catcachectl: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	complain(fmt, ap);
 	va_end(ap);
+}
+
+int ctl_say_no(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	if (isatty(STDERR_FILENO))
+		complain(fmt, ap);
+	va_end(ap);
+	return CTL_NO;
 }
 
 int ctl_tell(const struct ctl *c, int status)

@@ -61,6 +61,9 @@ int ctl_connect(struct ctl *c);
 /* "catcachectl: " and a line, on stderr. */
 void ctl_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* The answer is no: said in words to a person only. Returns CTL_NO. */
+int ctl_say_no(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* Writes to stdout, at once: complains and returns CTL_LOCAL if that fails, else CTL_GOOD. */
 int ctl_write(const char *data, size_t len);
 

@@ -31,17 +31,17 @@ static int show_number(const struct ctl *c, const char *name, const char *before
 	return ctl_show(&b, CTL_GOOD);
 }
 
-/* {"key": ..., "name": done}, or "OK" where it is done and the complaint where it is not. */
-static int show_done(const struct ctl *c, const char *name, bool is_done, const char *complaint)
+/* {"key": ..., "name": done}, or "OK" where it is done, and why not where it is not. */
+static int show_done(const struct ctl *c, const char *name, bool is_done, const char *why_not)
 {
 	struct buf b = BUF_INIT;
+	if (!c->is_json && !is_done)
+		return ctl_say_no("%s", why_not);
 	if (c->is_json) {
 		begin_json(&b, c, name);
 		buf_addf(&b, "%s}\n", is_done ? "true" : "false");
-	} else if (is_done) {
-		buf_add_str(&b, "OK\n");
 	} else {
-		ctl_complain("%s", complaint);
+		buf_add_str(&b, "OK\n");
 	}
 	return ctl_show(&b, is_done ? CTL_GOOD : CTL_NO);
 }
@@ -68,10 +68,8 @@ int ctl_get(struct ctl *c)
 	struct reply_element e = ctl_reply(c);
 	if (c->is_json)
 		return show_value_json(c, &e);
-	if (is_nil(&e)) {
-		ctl_complain("no such key: %.*s", (int)c->argv[0].len, c->argv[0].data);
-		return CTL_NO;
-	}
+	if (is_nil(&e))
+		return ctl_say_no("no such key: %.*s", (int)c->argv[0].len, c->argv[0].data);
 	status = ctl_write(e.data, e.len);
 	bool has_end = c->is_plain || (e.len > 0 && e.data[e.len - 1] == '\n');
 	return status != CTL_GOOD || has_end ? status : ctl_write("\n", 1);

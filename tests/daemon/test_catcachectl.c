@@ -98,7 +98,7 @@ END_TEST
 START_TEST(get_of_a_missing_key_exits_with_1)
 {
 	struct harness *h = start();
-	complains(ctl(h, "get", "m:none"), 1, "no such key: m:none");
+	says(ctl(h, "get", "m:none"), 1, "");
 	says(ctl(h, "get", "--json", "m:none"), 1, "{\"key\":\"m:none\",\"value\":null}\n");
 	harness_free(h);
 }
@@ -119,6 +119,28 @@ START_TEST(a_terminal_gets_a_newline_behind_the_value)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct terminal t = terminal_run(rows[i].words, 80, 24);
 		ck_assert_int_eq(terminal_end(&t), 0);
+		ck_assert_str_eq(t.seen, rows[i].shown);
+		terminal_free(&t);
+	}
+	harness_free(h);
+}
+END_TEST
+
+START_TEST(a_terminal_is_told_in_words_what_exit_status_1_means)
+{
+	struct harness *h = start();
+	says(ctl(h, "set", "m:a", "one"), 0, "OK\n");
+	const char *ctl_path = program_path("catcachectl");
+	const struct {
+		const char *words[6], *shown;
+	} rows[] = {
+		{{ctl_path, "get", "m:none"}, "catcachectl: no such key: m:none\r\n"},
+		{{ctl_path, "set", "--nx", "m:a", "2"}, "catcachectl: not set: there is such a key\r\n"},
+		{{ctl_path, "set", "--xx", "m:none", "2"}, "catcachectl: not set: no such key\r\n"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct terminal t = terminal_run(rows[i].words, 80, 24);
+		ck_assert_int_eq(terminal_end(&t), 1);
 		ck_assert_str_eq(t.seen, rows[i].shown);
 		terminal_free(&t);
 	}
@@ -156,8 +178,8 @@ START_TEST(set_takes_a_ttl_and_a_condition)
 	ck_assert_int_le(ask_integer(c, "TTL m:a"), 100);
 	says(ctl(h, "set", "--px", "500000", "m:a", "2"), 0, "OK\n");
 	ck_assert_int_gt(ask_integer(c, "TTL m:a"), 100);
-	complains(ctl(h, "set", "--nx", "m:a", "3"), 1, "not set: there is such a key");
-	complains(ctl(h, "set", "--xx", "m:b", "3"), 1, "not set: no such key");
+	says(ctl(h, "set", "--nx", "m:a", "3"), 1, "");
+	says(ctl(h, "set", "--xx", "m:b", "3"), 1, "");
 	expect(c, "\"2\"", "GET m:a");
 	says(ctl(h, "set", "--xx", "m:a", "3"), 0, "OK\n");
 	says(ctl(h, "set", "--nx", "m:b", "3", "--json"), 0, "{\"key\":\"m:b\",\"stored\":true}\n");
@@ -593,6 +615,7 @@ int main(void)
 		get_writes_the_value_byte_for_byte,
 		get_of_a_missing_key_exits_with_1,
 		a_terminal_gets_a_newline_behind_the_value,
+		a_terminal_is_told_in_words_what_exit_status_1_means,
 		set_takes_the_value_from_an_argument_or_from_stdin,
 		set_takes_a_ttl_and_a_condition,
 		a_value_of_20_mib_goes_in_and_out,
