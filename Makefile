@@ -25,6 +25,7 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 # Sources, a line a folder, from the ground up. Each list has everything but main.
 PROTO  = buf request reply reply_scan
+CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures ctl_show ctl_screen ctl_top ctl_warm ctl_config
 CONF   = conf rules schema kind url sql yaml
 DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
@@ -44,7 +45,7 @@ all: $(BUILD)/catcached $(BUILD)/catcachectl  ## build the daemon and the client
 $(BUILD)/catcached: $(BUILD)/daemon/main.o $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/catcachectl: $(BUILD)/proto/catcachectl.o $(PROTO:%=$(BUILD)/proto/%.o)
+$(BUILD)/catcachectl: $(BUILD)/proto/catcachectl.o $(CTL:%=$(BUILD)/proto/%.o) $(PROTO:%=$(BUILD)/proto/%.o)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c Makefile
@@ -57,7 +58,7 @@ $(BUILD)/%.o: %.c Makefile
 RIG = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 HARNESS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/daemon/test_%,$(wildcard tests/daemon/*.c)))
 
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS) $(CTL:%=$(BUILD)/proto/%.o)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
 # Its source is a fake: no real one can be made to complete at chosen moments.

@@ -492,7 +492,7 @@ START_TEST(a_hook_that_refreshes_its_own_key_is_refused_at_once)
 	struct world w = start();
 	asking_hook(&w, "for ask in refresh mget; do printf '%s: ' $ask; ctl $ask \"s:$1\"; done; exit 0");
 	int64_t began = now_ms();
-	expect_in(w.c[0], "refresh: ERR the key is being fetched by who asks for it", "GET s:a");
+	expect_in(w.c[0], "refresh: catcachectl: the daemon answers: ERR the key is being fetched by who asks for it", "GET s:a");
 	ck_assert_int_lt(now_ms() - began, SOON_MS);
 	ck_assert_uint_eq(harness_hook_runs(w.h, "asking"), 1);
 	harness_free(w.h);
