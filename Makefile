@@ -28,9 +28,9 @@ PROTO  = buf request reply reply_scan
 CONF   = conf rules schema kind url sql yaml
 DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
-         memory redis_link tracking redis_op redis redis_lease redis_transaction tiers history replay flight \
-         catalog catalog_watch catalog_set catalog_write catalog_invalidate catalog_cascade catalog_explain catalog_stats \
-         out parked client server command command_connection command_read command_write command_server
+         memory redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
+         catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
+         out parked client server command_table command command_connection command_read command_set command_write command_pass command_keyspace command_transaction command_server
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -60,6 +60,9 @@ HARNESS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*.c) $(filter-out tests/d
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(RIG) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
+# Its source is a fake: no real one can be made to complete at chosen moments.
+$(BUILD)/tests/unit/test_flight: ALL_LDFLAGS += -Wl,--wrap=fetch_start,--wrap=fetch_run_by
+
 $(BUILD)/tests/daemon/test_%: $(BUILD)/tests/daemon/test_%.o $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
@@ -71,12 +74,30 @@ STORM = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/chaos/test_% tests/chaos/
 $(BUILD)/tests/chaos/test_%: $(BUILD)/tests/chaos/test_%.o $(STORM) $(HARNESS) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
 
+# A fuzz target is tests/fuzz/fuzz_<name>.c: linked with libFuzzer where SAN says so, else with
+# a main that runs the inputs kept for it.
+FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY = $(if $(findstring fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o)
+FUZZ_SAN = fuzzer,address,undefined
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(REPLAY) $(OBJS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# The benchmark, and the echo server that it measures as the floor.
+BENCHMARK = bench contest growth hist hits load memory report server stalls strace wire
+
+$(BUILD)/tests/bench/bench: $(BENCHMARK:%=$(BUILD)/tests/bench/%.o) $(BUILD)/proto/buf.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench/floor: $(BUILD)/tests/bench/floor.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
 # Preloaded into servers, so without a sanitizer of its own.
 $(BUILD)/tests/chaos/wallclock.so: tests/chaos/wallclock.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(WARN) -O2 -fPIC -shared -D_GNU_SOURCE -o $@ $<
 
-tests-built: all $(UNIT) $(SUITES) $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
+tests-built: all $(UNIT) $(SUITES) $(CHAOS) $(FUZZ) $(BUILD)/tests/chaos/wallclock.so
 
 # make again, on all processors unless the caller chose a number.
 REMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -90,12 +111,29 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(TIMED) --alone $(UNIT) $(SUITES) $(filter-out $(TIMED),$(CHAOS))
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
 
 chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@tests/setup check
 	@$(REMAKE) all $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
 	@BUILD=$(BUILD) CHAOS=full VERBOSE=1 tests/run $(TIMED) --alone $(filter-out $(TIMED),$(CHAOS))
+
+fuzz-built: $(FUZZ)
+
+fuzz:  ## look for inputs that break something, FUZZ_SECONDS (60) for each target
+	@tests/setup check
+	@$(REMAKE) CC=clang SAN=$(FUZZ_SAN) fuzz-built
+	@tests/fuzz/run $(FUZZ:$(BUILD)/%=build/san-$(subst $(comma),-,$(FUZZ_SAN))/%)
+
+bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full takes long, BENCH=quick is for development
+	@tests/setup bench
+	@$(REMAKE) all $(BUILD)/tests/bench/bench $(BUILD)/tests/bench/floor
+	@BUILD=$(BUILD) $(BUILD)/tests/bench/bench
+
+clients:  ## build, then run real Redis clients against the daemon (under a minute)
+	@tests/setup clients
+	@$(REMAKE) all
+	@BUILD=$(BUILD) tests/clients/run
 
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
@@ -113,4 +151,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all chaos check check-unit clean demo help sizes tests-built
+.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-built help sizes tests-built

@@ -2,6 +2,7 @@
  * memory does not have is flight.c's. */
 #include "catalog_impl.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,32 @@ static struct memory *new_memory(const struct conf *conf)
 	return m;
 }
 
+/* Between two slices the loop serves whoever else is there. */
+static void sweep_soon(struct catalog *c)
+{
+	event_add(c->sweep, &(struct timeval){.tv_sec = 0});
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct catalog *c = arg;
+	(void)fd, (void)what;
+	clock_update();
+	if (memory_sweep(c->tiers.memory))
+		sweep_soon(c);
+}
+
+void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
+	memory_dropped_fn dropped, void *arg)
+{
+	memory_drop_prefix(c->tiers.memory, type->index, prefix, len, clock_ms(), dropped, arg);
+	sweep_soon(c);
+}
+
 struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 {
 	struct catalog *c = xcalloc(1, sizeof(*c));
+	c->sweep = evtimer_new(base, on_sweep, c);
 	tiers_init(&c->tiers, conf, new_memory(conf));
 	c->history = history_new();
 	c->replay = replay_new(conf->n_types + 1);
@@ -68,6 +92,8 @@ void catalog_free(struct catalog *c)
 	if (!c)
 		return;
 	catalog_cascades_fini(c);
+	while (memory_sweep(c->tiers.memory))
+		;
 	flights_close(c->flights);
 	redis_free(c->tiers.redis);
 	c->tiers.redis = NULL;
@@ -75,6 +101,7 @@ void catalog_free(struct catalog *c)
 	workers_free(c->tiers.cpu);
 	flights_free(c->flights);
 	catalog_watch_fini(c);
+	event_free(c->sweep);
 	replay_free(c->replay);
 	history_free(c->history);
 	memory_free(c->tiers.memory);
@@ -92,7 +119,7 @@ bool catalog_is_busy(const struct catalog *c)
 	return c->tiers.redis && redis_pending(c->tiers.redis);
 }
 
-const struct memory *catalog_memory(const struct catalog *c)
+struct memory *catalog_memory(const struct catalog *c)
 {
 	return c->tiers.memory;
 }
@@ -174,11 +201,6 @@ struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mo
 	return v;
 }
 
-bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group)
-{
-	return flights_is_fetched_by(c->flights, key, group);
-}
-
 static bool serve_from_memory(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
 	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());
@@ -200,6 +222,7 @@ static bool serve_from_memory(struct catalog *c, const struct key *key, enum rea
 struct refresh {
 	struct catalog *catalog;
 	const struct conf_type *type;
+	struct key key;                 /* owned */
 	outcome_fn done;
 	void *arg;
 };
@@ -207,18 +230,20 @@ struct refresh {
 static void on_refreshed(void *arg, const struct outcome *o)
 {
 	struct refresh *r = arg;
-	if (o->status != OUTCOME_ERROR)
+	if (o->status != OUTCOME_ERROR) {
 		catalog_cascade(r->catalog, r->type);
+		history_noted(r->catalog->history, &r->key, "a REFRESH");
+	}
 	r->done(r->arg, o);
+	free((char *)r->key.data);
 	free(r);
 }
 
-static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, enum read_mode mode,
-	outcome_fn done, void *arg)
+static void refresh(struct catalog *c, const struct conf_type *type, const struct key *key, const struct read_order *order)
 {
 	struct refresh *r = xmalloc(sizeof(*r));
-	*r = (struct refresh){.catalog = c, .type = type, .done = done, .arg = arg};
-	flights_read(c->flights, type, key, mode, on_refreshed, r);
+	*r = (struct refresh){.catalog = c, .type = type, .key = key_dup(key), .done = order->done, .arg = order->arg};
+	flights_read(c->flights, type, key, &(struct read_order){.mode = order->mode, .group = order->group, .done = on_refreshed, .arg = r});
 }
 
 /* A read within a transaction: what is not there is fetched after it. */
@@ -249,26 +274,32 @@ static void get_ordered(struct catalog *c, const struct key *key, outcome_fn don
 	flights_look(c->flights, tiers_type(&c->tiers, key), key, on_ordered, r);
 }
 
-void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
+void catalog_read(struct catalog *c, const struct key *key, const struct read_order *order)
 {
+	enum read_mode mode = order->mode;
 	if (mode == READ_ORDERED) {
-		get_ordered(c, key, done, arg);
+		get_ordered(c, key, order->done, order->arg);
 		return;
 	}
 	bool wants_fetch = mode == READ_REFRESH || mode == READ_FORCE;
-	if (!wants_fetch && serve_from_memory(c, key, mode, done, arg))
+	if (!wants_fetch && serve_from_memory(c, key, mode, order->done, order->arg))
 		return;
 	const struct conf_type *type = tiers_type(&c->tiers, key);
 	if (wants_fetch && type->fetch.kind == CONF_FETCH_NONE) {
-		done(arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
+		order->done(order->arg, &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR the key's type has no fetch"});
 		return;
 	}
 	if (wants_fetch) {
-		refresh(c, type, key, mode, done, arg);
+		refresh(c, type, key, order);
 		return;
 	}
 	tiers_count(&c->tiers, type)->misses++;
-	flights_read(c->flights, type, key, mode, done, arg);
+	flights_read(c->flights, type, key, order);
+}
+
+void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
+{
+	catalog_read(c, key, &(struct read_order){.mode = mode, .group = -1, .done = done, .arg = arg});
 }
 
 /* How the assemble driver gets a part: a read like any other. */
@@ -358,6 +389,12 @@ int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, c
 	return left_ms < 0 && history_is_foreign(c->history, key, redis_ms, tiers_window_ms(type)) ? redis_ms : left_ms;
 }
 
+struct redis_window catalog_stale(const struct catalog *c, const struct conf_type *type, const struct key *key)
+{
+	int64_t window_ms = tiers_window_ms(type);
+	return (struct redis_window){.from_ms = history_foreign_below(c->history, key, window_ms), .below_ms = window_ms};
+}
+
 static void on_probed(void *arg, const struct redis_result *r)
 {
 	struct probe *p = arg;
@@ -365,7 +402,7 @@ static void on_probed(void *arg, const struct redis_result *r)
 	int64_t left_ms = catalog_left_ms(p->catalog, p->type, &p->key, r->ttl_ms);
 	struct outcome o = {.status = OUTCOME_FOUND, .number = r->number, .ttl_ms = left_ms ? left_ms : -1, .tier = "redis"};
 	if (r->status == REDIS_WRONGTYPE)
-		o = (struct outcome){.status = OUTCOME_ERROR, .error = r->error};
+		o = (struct outcome){.status = OUTCOME_ERROR, .error = r->error, .ttl_ms = o.ttl_ms};
 	else if (r->status != REDIS_ANSWERED)
 		o = catalog_without_redis(p->is_declared, r, error);
 	else if (left_ms < 0)
@@ -375,14 +412,30 @@ static void on_probed(void *arg, const struct redis_result *r)
 	free(p);
 }
 
-void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+/* What is known here without asking Redis. False: it is to be asked. */
+static bool probe_here(struct catalog *c, const struct conf_type *type, const struct key *key, struct outcome *o)
 {
 	const struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
+	struct value *unsent;
+	int64_t expires_ms;
+	bool is_newer_here = replay_knows(c->replay, type, key, &unsent, &expires_ms);
+	if (!e && unsent)
+		e = catalog_live(c, key);
+	*o = (struct outcome){.status = OUTCOME_ABSENT};
+	if (e && (is_newer_here || tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
+		struct outcome held = tiers_outcome(e);
+		if (!held.is_stale)
+			*o = held;
+		return true;
+	}
+	return is_newer_here;
+}
+
+void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
+{
 	const struct conf_type *type = tiers_type(&c->tiers, key);
-	if (e && (tiers_judge(&c->tiers, type, e) != FRESH_SUSPECT || !tiers_reaches_redis(&c->tiers, type))) {
-		struct outcome o = tiers_outcome(e);
-		if (o.is_stale)
-			o = (struct outcome){.status = OUTCOME_ABSENT};
+	struct outcome o;
+	if (probe_here(c, type, key, &o)) {
 		done(arg, &o);
 	} else if (tiers_has_redis(&c->tiers, type)) {
 		struct probe *p = xmalloc(sizeof(*p));

@@ -53,12 +53,11 @@ const struct conf_type *catalog_type(struct catalog *c, const struct key *key);
  * catalog_get. */
 struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mode mode, bool *is_absent);
 
-/* True if key is being fetched by a program of this process group: who asks from there
- * for what it is to deliver must not wait, and reads with READ_PEEK. */
-bool catalog_is_fetched_by(struct catalog *c, const struct key *key, pid_t group);
-
 /* Found, absent, or an error. */
 void catalog_get(struct catalog *c, const struct key *key, enum read_mode mode, outcome_fn done, void *arg);
+
+/* The same for who may be a program that fetches, and must not wait for itself: see flights_read. */
+void catalog_read(struct catalog *c, const struct key *key, const struct read_order *order);
 
 /* Makes sure that the digest and the items of v are known, then calls done (at
  * once, or from the loop after a worker looked at a large value). */
@@ -78,8 +77,8 @@ struct catalog_set {
 };
 
 /* Writes v, which is a good one, through all tiers. Found: written; absent: the condition
- * did not hold. With wants_old outcome.value is what was there before, or NULL. A stale
- * value that Redis still has counts as present. */
+ * did not hold. With wants_old outcome.value is what was there before, or NULL. A value
+ * past its TTL counts as absent. */
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 
@@ -154,6 +153,6 @@ struct cJSON *catalog_health(struct catalog *c);
 /* Adds the lines of INFO's Stats section that the catalog knows. */
 void catalog_info(struct catalog *c, struct buf *b);
 
-const struct memory *catalog_memory(const struct catalog *c);
+struct memory *catalog_memory(const struct catalog *c);
 
 #endif

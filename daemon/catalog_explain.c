@@ -15,6 +15,10 @@ struct explanation {
 	struct catalog *catalog;
 	const struct conf_type *type;
 	struct key key;                 /* owned */
+	char holder[REDIS_TOKEN_LEN + 1];       /* of the lease; "": nobody */
+	int64_t lease_ms;               /* how long he has it at the most */
+	struct flight_view flight;      /* what is under way here */
+	bool is_under_way;
 	outcome_fn done;
 	void *arg;
 };
@@ -83,7 +87,8 @@ static void add_redis(struct buf *b, const struct explanation *x, const struct r
 		buf_add_str(b, t->redis ? "not a tier of this type\n" : "off\n");
 		return;
 	}
-	int64_t left_ms = catalog_left_ms(x->catalog, x->type, &x->key, r->ttl_ms);
+	int64_t left_ms = catalog_left_ms(x->catalog, x->type, &x->key, r->ttl_ms), expires_ms;
+	struct value *unsent;
 	if (r->status == REDIS_NIL)
 		buf_add_str(b, "nothing");
 	else if (r->status != REDIS_ANSWERED)
@@ -94,6 +99,8 @@ static void add_redis(struct buf *b, const struct explanation *x, const struct r
 		buf_add_str(b, "no ttl");
 	if (r->status == REDIS_ANSWERED)
 		buf_addf(b, ", %lld bytes", (long long)r->number);
+	if (replay_knows(x->catalog->replay, x->type, &x->key, &unsent, &expires_ms))
+		buf_add_str(b, ", and is still to be told of what was done here");
 	buf_addf(b, "; its changes: %s\n", tracking_coherence_name(redis_coherence(t->redis)));
 }
 
@@ -120,13 +127,60 @@ static void add_fetch(struct buf *b, const struct explanation *x, const struct h
 	buf_add_char(b, '\n');
 }
 
-static void add_change(struct buf *b, const struct history_record *h)
+/* What is being done for the key, here and elsewhere. */
+static void add_under_way(struct buf *b, const struct explanation *x)
 {
-	if (!h || !h->changed_at_ms)
+	const struct flight_view *f = &x->flight;
+	if (x->is_under_way) {
+		add_seconds(b, f->is_fetching ? "under way: a fetch since " : "under way: a read since ", f->since_ms, "");
+		if (f->is_fetching)
+			buf_add_str(b, f->is_leased ? ", with the lease of the fleet" : ", without a lease");
+		if (f->awaits)
+			buf_add_str(b, ", which waits for another sidecar's fetch");
+		buf_addf(b, "; %zu waiting\n", f->waiting);
+	}
+	if (!x->holder[0] || (x->is_under_way && f->is_leased))
 		return;
-	buf_addf(b, "invalidated: by %s, ", h->changed_by);
-	add_when(b, h->changed_at_ms);
+	buf_addf(b, "lease: another sidecar fetches (lease %s", x->holder);
+	add_seconds(b, ", for ", x->lease_ms, " more at the most, unless renewed)\n");
+}
+
+static void add_change(struct buf *b, const char *how, const struct history_change *change)
+{
+	if (!change->by)
+		return;
+	buf_addf(b, "%s: by %s, ", how, change->by);
+	add_when(b, change->at_ms);
 	buf_add_char(b, '\n');
+}
+
+/* The last invalidation, and what came after it. */
+static void add_changes(struct buf *b, const struct explanation *x)
+{
+	struct history_change invalidation = history_last_invalidation(x->catalog->history, x->type, &x->key);
+	struct history_change note = history_last_note(x->catalog->history, &x->key);
+	if (note.number > invalidation.number)
+		add_change(b, "changed", &note);
+	add_change(b, "invalidated", &invalidation);
+}
+
+/* What a fetch would mean for GET, if no tier has a fresh value. stale_ms: how long the one that
+ * they have is past its TTL; -1: they have none. */
+static const char *next_fetch(const struct explanation *x, int64_t stale_ms, const struct history_record *h)
+{
+	bool may_serve = stale_ms >= 0 && stale_ms < x->type->stale_if_error_ms;
+	if (stale_ms >= 0 && stale_ms < x->type->stale_while_revalidate_ms)
+		return "answer the stale value, and refresh behind";
+	if (x->is_under_way && x->flight.answers_stale)
+		return "answer the stale value, while it is being fetched";
+	if (x->is_under_way)
+		return "wait for what is under way";
+	if (h && h->retry_ms > clock_ms())
+		return may_serve ? "answer the stale value: the last fetch failed a short time ago"
+			: "answer an error: the last fetch failed a short time ago";
+	if (x->holder[0])
+		return "wait for the fetch of another sidecar";
+	return may_serve ? "fetch, and answer the stale value if that fails" : "fetch";
 }
 
 /* What GET would do now, in the order in which it looks. */
@@ -135,21 +189,28 @@ static const char *next_step(const struct explanation *x, const struct memory_en
 {
 	const struct tiers *t = &x->catalog->tiers;
 	enum freshness fresh = e ? tiers_judge(t, x->type, e) : FRESH_SUSPECT;
+	struct value *unsent;
+	int64_t expires_ms, left_ms = 0, stale_ms = e && e->value && clock_ms() >= e->expires_ms ? clock_ms() - e->expires_ms : -1;
+	bool is_newer_here = replay_knows(x->catalog->replay, x->type, &x->key, &unsent, &expires_ms);
+	bool is_there = r->status == REDIS_ANSWERED && !is_newer_here;
 	if (e && fresh == FRESH_YES)
 		return e->value ? "answer from memory" : "answer nil: it is remembered that the key does not exist";
 	if (e && (fresh == FRESH_AHEAD || fresh == FRESH_STALE))
 		return "answer from memory, and refresh behind";
-	if (r->status == REDIS_ANSWERED && catalog_left_ms(x->catalog, x->type, &x->key, r->ttl_ms) >= 0)
+	if (!e && unsent)
+		return "answer the value that waits for Redis";
+	if (is_newer_here && e && e->value && stale_ms < 0)
+		return "answer from memory";
+	if (is_there)
+		left_ms = catalog_left_ms(x->catalog, x->type, &x->key, r->ttl_ms);
+	if (is_there && left_ms >= 0)
 		return "answer from Redis";
 	if (r->status == REDIS_WRONGTYPE)
 		return "answer an error: the key holds another type in Redis";
 	if (x->type->fetch.kind == CONF_FETCH_NONE)
 		return tiers_is_declared(t, x->type) || r->status == REDIS_NIL ? "answer nil: no tier has it, and the type has no fetch"
 			: "answer an error: Redis does not answer";
-	if (h && h->retry_ms > clock_ms())
-		return e && e->value ? "answer the stale value: the last fetch failed a short time ago"
-			: "answer an error: the last fetch failed a short time ago";
-	return e && e->value ? "fetch, and answer the stale value if that fails" : "fetch";
+	return next_fetch(x, is_there ? -left_ms : stale_ms, h);
 }
 
 static struct value *explain(const struct explanation *x, const struct redis_result *r)
@@ -162,7 +223,8 @@ static struct value *explain(const struct explanation *x, const struct redis_res
 	add_memory(&b, x, e);
 	add_redis(&b, x, r);
 	add_fetch(&b, x, h);
-	add_change(&b, h);
+	add_under_way(&b, x);
+	add_changes(&b, x);
 	if (t->is_guarded)
 		buf_add_str(&b, "guard: set, so what is fetched is not stored\n");
 	buf_addf(&b, "GET would %s\n", next_step(x, e, r, h));
@@ -174,6 +236,7 @@ static struct value *explain(const struct explanation *x, const struct redis_res
 static void on_probed(void *arg, const struct redis_result *r)
 {
 	struct explanation *x = arg;
+	x->is_under_way = flights_explain(x->catalog->flights, &x->key, &x->flight);
 	struct value *v = explain(x, r);
 	x->done(x->arg, v ? &(struct outcome){.status = OUTCOME_FOUND, .value = v}
 		: &(struct outcome){.status = OUTCOME_ERROR, .error = "ERR out of memory"});
@@ -182,12 +245,34 @@ static void on_probed(void *arg, const struct redis_result *r)
 	free(x);
 }
 
+/* "<token> <mark>": somebody fetches. What begins otherwise tells how a fetch ended. */
+static void on_lease_read(void *arg, const struct redis_result *r)
+{
+	struct explanation *x = arg;
+	if (r->status == REDIS_ANSWERED && r->value->len > REDIS_TOKEN_LEN && !strchr("!?", r->value->data[0])) {
+		memcpy(x->holder, r->value->data, REDIS_TOKEN_LEN);
+		x->lease_ms = r->ttl_ms;
+	}
+	redis_probe(x->catalog->tiers.redis, &x->key, on_probed, x);
+}
+
+static void read_lease(struct explanation *x)
+{
+	struct buf name = BUF_INIT;
+	buf_add_str(&name, CONF_OWN_PREFIX "lease:{");
+	buf_add(&name, x->key.data, x->key.len);
+	buf_add_char(&name, '}');
+	struct key lease = key_of(name.data, name.len);
+	redis_read(x->catalog->tiers.redis, &lease, on_lease_read, x);
+	buf_free(&name);
+}
+
 void catalog_explain(struct catalog *c, const struct key *key, outcome_fn done, void *arg)
 {
 	struct explanation *x = xmalloc(sizeof(*x));
 	*x = (struct explanation){.catalog = c, .type = tiers_type(&c->tiers, key), .key = key_dup(key), .done = done, .arg = arg};
 	if (tiers_has_redis(&c->tiers, x->type))
-		redis_probe(c->tiers.redis, key, on_probed, x);
+		read_lease(x);
 	else
 		on_probed(x, &(struct redis_result){.status = REDIS_NIL});
 }

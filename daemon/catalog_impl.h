@@ -29,6 +29,9 @@ struct catalog {
 	bool is_guard_known;            /* the last look was answered */
 	int64_t guard_looked_ms;
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
+	bool is_behind;                 /* Redis had words of ours to be told at some tick, and not taken all since */
+	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
+	struct event *sweep;            /* runs while memory is to be swept */
 };
 
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"
@@ -52,7 +55,19 @@ void catalog_guard_tick(struct catalog *c);
 /* Tells Redis again what it refused (full, read-only); called at short intervals. */
 void catalog_replay_some(struct catalog *c);
 
-/* The entry of key in memory, if it has a value that is not past its TTL; else NULL. */
+/* Carries out what waits of removals of many keys at once (see replay.h), one after the other. */
+void catalog_clear_redis(struct catalog *c);
+
+/* memory_drop_prefix, and sees to the sweeping. */
+void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
+	memory_dropped_fn dropped, void *arg);
+
+/* True if Redis is to decide what becomes of key; else memory is, which knows better (or
+ * Redis is not there). What Redis is still to be told of key goes there ahead. */
+bool catalog_redis_decides(struct catalog *c, const struct conf_type *type, const struct key *key);
+
+/* The entry of key in memory, if it has a value that is not past its TTL; else NULL. A value
+ * that only waits for Redis is put there again. */
 struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 
 /* The timers of the cascades. */
@@ -68,6 +83,9 @@ void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const c
 
 /* Removes all keys of type, without a cascade. */
 void catalog_clear(struct catalog *c, const struct conf_type *type, outcome_fn done, void *arg);
+
+/* What Redis is to take for absent: values of type that are past their TTL. */
+struct redis_window catalog_stale(const struct catalog *c, const struct conf_type *type, const struct key *key);
 
 /* tiers_logical_ttl_ms for a key of which a change by others may have been heard. */
 int64_t catalog_left_ms(const struct catalog *c, const struct conf_type *type, const struct key *key, int64_t redis_ms);

@@ -1,5 +1,7 @@
-/* INVALIDATE: removing all keys of a type or of a prefix; see catalog.h. Memory is
- * cleared at once; Redis is scanned, and what is found removed in batches. */
+/* INVALIDATE: removing all keys of a type or of a prefix; see catalog.h. For whoever asks
+ * they are gone at once: from memory, and Redis is not asked for a key that is still to be
+ * removed there (replay_knows). It is scanned, and what is found removed in batches; what
+ * this daemon writes meanwhile is spared. If Redis is lost, that is done when it is back. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,151 +9,213 @@
 #include "../proto/buf.h"
 #include "catalog_impl.h"
 #include "clock.h"
+#include "history.h"
 #include "log.h"
 #include "replay.h"
 
 struct invalidation {
 	struct catalog *catalog;
-	const struct conf_type *type;   /* NULL: every declared type */
-	char *prefix;
-	size_t prefix_len;
+	struct clear *clear;            /* what is to be removed from Redis; NULL: nothing is */
 	uint64_t in_memory, in_both;    /* as in struct change */
 	int64_t in_redis;
-	size_t pending;                 /* answers of Redis still to come, the scans' included */
-	bool has_failed;
+	size_t pending;                 /* answers still to come: of memory, and of Redis, the scans' included */
+	enum redis_status status;       /* of the first answer of Redis that was none */
 	outcome_fn done;
 	void *arg;
 };
 
+/* What a type name or a prefix means. */
+struct pattern {
+	const struct conf *conf;
+	const struct conf_type *type;   /* NULL: every declared type */
+	const char *prefix;
+	size_t len;
+};
+
 static bool is_meant(void *arg, const struct key *key)
 {
-	const struct invalidation *inv = arg;
-	if (key->len < inv->prefix_len || memcmp(key->data, inv->prefix, inv->prefix_len) != 0)
+	const struct pattern *p = arg;
+	if (key->len < p->len || memcmp(key->data, p->prefix, p->len) != 0)
 		return false;
-	const struct conf_type *type = conf_match(inv->catalog->tiers.conf, key->data, key->len);
-	return type && (!inv->type || inv->type == type);
+	const struct conf_type *type = conf_match(p->conf, key->data, key->len);
+	return type && (!p->type || p->type == type);
 }
 
 /* Keys of type may be among those meant. */
-static bool is_touched(const struct invalidation *inv, const struct conf_type *type)
+static bool is_touched(const struct pattern *p, const struct conf_type *type)
 {
-	size_t common = type->prefix_len < inv->prefix_len ? type->prefix_len : inv->prefix_len;
-	return (!inv->type || inv->type == type) && memcmp(type->key, inv->prefix, common) == 0;
+	size_t common = type->prefix_len < p->len ? type->prefix_len : p->len;
+	return (!p->type || p->type == type) && memcmp(type->key, p->prefix, common) == 0;
 }
 
-static void clear_memory(struct invalidation *inv)
+/* ---- the end ---- */
+
+/* Too many prefixes wait for Redis: whole types do in their place. */
+static void widen(struct catalog *c, const struct clear *clear)
 {
-	struct tiers *t = &inv->catalog->tiers;
-	fence_break_matching(&t->fences, is_meant, inv);
-	for (size_t i = 0; i < t->conf->n_types; i++) {
-		const struct conf_type *type = &t->conf->types[i];
-		if (!is_touched(inv, type))
-			continue;
-		uint64_t dropped = memory_drop_prefix(t->memory, type->index, inv->prefix, inv->prefix_len, clock_ms());
-		*(tiers_has_redis(t, type) ? &inv->in_both : &inv->in_memory) += dropped;
-		tiers_count(t, type)->drops += dropped;
+	const struct conf *conf = c->tiers.conf;
+	struct pattern p = {.conf = conf, .type = clear->type, .prefix = clear->prefix, .len = clear->prefix_len};
+	for (size_t i = 0; i < conf->n_types; i++)
+		if (is_touched(&p, &conf->types[i]) && tiers_has_redis(&c->tiers, &conf->types[i]))
+			replay_clear_later(c->replay, &conf->types[i]);
+}
+
+static void finish(struct invalidation *inv)
+{
+	struct catalog *c = inv->catalog;
+	if (inv->clear && inv->status != REDIS_ANSWERED && replay_is_full_of_clears(c->replay)) {
+		widen(c, inv->clear);
+		inv->status = REDIS_ANSWERED;
 	}
+	if (inv->clear)
+		replay_cleared(c->replay, inv->clear, inv->status);
+	inv->done(inv->arg, &(struct outcome){.status = OUTCOME_FOUND,
+		.number = (int64_t)inv->in_memory + catalog_touched(inv->in_redis, inv->in_both)});
+	free(inv);
 }
 
-/* What Redis did not hear of is to be cleared there when it is back. */
-static void replay_invalidation(struct invalidation *inv)
-{
-	struct tiers *t = &inv->catalog->tiers;
-	clear_memory(inv); /* a reader may have found some in Redis meanwhile */
-	for (size_t i = 0; i < t->conf->n_types; i++) {
-		const struct conf_type *type = &t->conf->types[i];
-		if (is_touched(inv, type) && tiers_has_redis(t, type))
-			replay_clear(inv->catalog->replay, type);
-	}
-}
-
-static void on_invalidated(void *arg, const struct redis_result *r)
+static void on_removed(void *arg, const struct redis_result *r)
 {
 	struct invalidation *inv = arg;
 	if (r->status == REDIS_ANSWERED)
 		inv->in_redis += r->number;
-	else
-		inv->has_failed = true;
-	if (--inv->pending)
-		return;
-	if (inv->has_failed)
-		replay_invalidation(inv);
-	inv->done(inv->arg, &(struct outcome){.status = OUTCOME_FOUND,
-		.number = (int64_t)inv->in_memory + catalog_touched(inv->in_redis, inv->in_both)});
-	free(inv->prefix);
-	free(inv);
+	else if (inv->status == REDIS_ANSWERED)
+		inv->status = r->status;
+	if (--inv->pending == 0)
+		finish(inv);
 }
 
-/* A reader may have brought a key back into memory since the beginning: it goes again
- * when its DEL is sent, and a later reader finds Redis without it. */
-static void on_scanned(void *arg, const struct key *keys, size_t n)
+/* ---- memory ---- */
+
+static void on_dropped(void *arg, unsigned type, uint64_t live)
 {
 	struct invalidation *inv = arg;
 	struct tiers *t = &inv->catalog->tiers;
-	struct key *meant = xcalloc(n, sizeof(*meant));
-	size_t n_meant = 0;
-	for (size_t i = 0; i < n; i++)
-		if (is_meant(inv, &keys[i]) && tiers_has_redis(t, tiers_type(t, &keys[i])))
-			meant[n_meant++] = keys[i];
-	for (size_t i = 0; i < n_meant; i++)
-		tiers_forget(t, &meant[i]);
-	if (n_meant) {
-		inv->pending++;
-		redis_delete(t->redis, meant, n_meant, on_invalidated, inv);
-	}
-	free(meant);
+	*(tiers_has_redis(t, &t->conf->types[type]) ? &inv->in_both : &inv->in_memory) += live;
+	t->counters[type].drops += live;
+	if (--inv->pending == 0)
+		finish(inv);
 }
 
-/* The leases of fetches under way for these keys go first: what they bring is too old. */
+static void clear_memory(struct invalidation *inv, struct pattern *p)
+{
+	struct tiers *t = &inv->catalog->tiers;
+	fence_break_matching(&t->fences, is_meant, p);
+	for (size_t i = 0; i < t->conf->n_types; i++) {
+		if (!is_touched(p, &t->conf->types[i]))
+			continue;
+		inv->pending++;
+		catalog_drop_prefix(inv->catalog, &t->conf->types[i], p->prefix, p->len, on_dropped, inv);
+	}
+}
+
+/* ---- Redis ---- */
+
+/* The keys among those found that are to be removed are. */
+static void remove_meant(struct invalidation *inv, struct key *keys, size_t n)
+{
+	struct tiers *t = &inv->catalog->tiers;
+	size_t n_meant = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct conf_type *type = tiers_type(t, &keys[i]);
+		if (clear_means(inv->clear, type, &keys[i]) && tiers_has_redis(t, type))
+			keys[n_meant++] = keys[i];
+	}
+	if (!n_meant)
+		return;
+	inv->pending++;
+	redis_delete(t->redis, keys, n_meant, on_removed, inv);
+}
+
+static void on_scanned(void *arg, const struct key *keys, size_t n)
+{
+	struct key *found = xcalloc(n, sizeof(*found));
+	memcpy(found, keys, n * sizeof(*found));
+	remove_meant(arg, found, n);
+	free(found);
+}
+
 static void on_leases(void *arg, const struct key *leases, size_t n)
 {
-	struct invalidation *inv = arg;
 	struct key *keys = xcalloc(n, sizeof(*keys));
 	size_t n_keys = 0;
 	for (size_t i = 0; i < n; i++)
-		if (redis_lease_of(&leases[i], &keys[n_keys]) && is_meant(inv, &keys[n_keys]))
-			n_keys++;
-	if (n_keys) {
-		inv->pending++;
-		redis_delete(inv->catalog->tiers.redis, keys, n_keys, on_invalidated, inv);
-	}
+		n_keys += redis_lease_of(&leases[i], &keys[n_keys]);
+	remove_meant(arg, keys, n_keys);
 	free(keys);
 }
 
-static void scan(struct invalidation *inv)
+static void on_leases_scanned(void *arg, const struct redis_result *r)
 {
-	struct redis *redis = inv->catalog->tiers.redis;
+	struct invalidation *inv = arg;
+	inv->pending++;
+	redis_scan(inv->catalog->tiers.redis, inv->clear->prefix, inv->clear->prefix_len, on_scanned, on_removed, inv);
+	on_removed(inv, r);
+}
+
+/* The leases of fetches under way for these keys go first: what they bring is too old. What
+ * they have stored before that is there when the keys are looked for. */
+static void clear_redis(struct invalidation *inv)
+{
 	struct buf leases = BUF_INIT;
 	buf_add_str(&leases, CONF_OWN_PREFIX "lease:{");
-	buf_add(&leases, inv->prefix, inv->prefix_len);
-	inv->pending = 2;
-	redis_scan(redis, leases.data, leases.len, on_leases, on_invalidated, inv);
-	redis_scan(redis, inv->prefix, inv->prefix_len, on_scanned, on_invalidated, inv);
+	buf_add(&leases, inv->clear->prefix, inv->clear->prefix_len);
+	inv->pending++;
+	redis_scan(inv->catalog->tiers.redis, leases.data, leases.len, on_leases, on_leases_scanned, inv);
 	buf_free(&leases);
 }
 
-static void invalidate(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
-	outcome_fn done, void *arg)
+/* Some of the types that are touched are in Redis. */
+static bool touches_redis(const struct catalog *c, const struct pattern *p)
 {
+	for (size_t i = 0; i < p->conf->n_types; i++)
+		if (is_touched(p, &p->conf->types[i]) && tiers_has_redis(&c->tiers, &p->conf->types[i]))
+			return true;
+	return false;
+}
+
+static void invalidate(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
+	const char *who, outcome_fn done, void *arg)
+{
+	struct pattern p = {.conf = c->tiers.conf, .type = type, .prefix = prefix, .len = len};
 	struct invalidation *inv = xcalloc(1, sizeof(*inv));
-	*inv = (struct invalidation){.catalog = c, .type = type, .prefix = xstrndup(prefix, len), .prefix_len = len,
-		.pending = 1, .done = done, .arg = arg};
-	clear_memory(inv);
-	log_info("invalidated", "type=%s keys_in_memory=%llu", type ? type->name : "any",
-		(unsigned long long)(inv->in_memory + inv->in_both));
-	if (c->tiers.redis)
-		scan(inv);
-	else
-		on_invalidated(inv, &(struct redis_result){.status = REDIS_ANSWERED});
+	*inv = (struct invalidation){.catalog = c, .pending = 1, .status = REDIS_ANSWERED, .done = done, .arg = arg};
+	log_info("invalidated", "type=%s", type ? type->name : "any");
+	history_cleared(c->history, type, prefix, len, who);
+	if (touches_redis(c, &p)) {
+		inv->clear = replay_clear(c->replay, type, prefix, len);
+		clear_redis(inv);
+	}
+	clear_memory(inv, &p);
+	on_removed(inv, &(struct redis_result){.status = REDIS_ANSWERED});
+}
+
+static void on_cleared(void *arg, const struct outcome *o)
+{
+	struct catalog *c = arg;
+	(void)o; /* if Redis was lost again, it waits again */
+	c->is_clearing = false;
+	catalog_replay_some(c);
+}
+
+void catalog_clear_redis(struct catalog *c)
+{
+	struct clear *clear = c->is_clearing ? NULL : replay_take_clear(c->replay);
+	if (!clear)
+		return;
+	struct invalidation *inv = xcalloc(1, sizeof(*inv));
+	*inv = (struct invalidation){.catalog = c, .clear = clear, .status = REDIS_ANSWERED, .done = on_cleared, .arg = c};
+	c->is_clearing = true;
+	clear_redis(inv);
 }
 
 void catalog_clear(struct catalog *c, const struct conf_type *type, outcome_fn done, void *arg)
 {
 	if (type->exact) {
 		struct key key = key_of(type->key, type->prefix_len);
-		catalog_remove(c, &key, 1, "a cascade, or the end of an outage", done, arg);
+		catalog_remove(c, &key, 1, "a cascade", done, arg);
 	} else {
-		invalidate(c, type, type->key, type->prefix_len, done, arg);
+		invalidate(c, type, type->key, type->prefix_len, "a cascade", done, arg);
 	}
 }
 
@@ -172,9 +236,9 @@ const char *catalog_pattern_error(struct catalog *c, const char *pattern, size_t
 /* Each type that the pattern touches begins a cascade. */
 static void cascade(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len)
 {
-	struct invalidation what = {.type = type, .prefix = (char *)prefix, .prefix_len = len};
+	struct pattern p = {.conf = c->tiers.conf, .type = type, .prefix = prefix, .len = len};
 	for (size_t i = 0; i < c->tiers.conf->n_types; i++)
-		if (is_touched(&what, &c->tiers.conf->types[i]))
+		if (is_touched(&p, &c->tiers.conf->types[i]))
 			catalog_cascade(c, &c->tiers.conf->types[i]);
 }
 
@@ -189,5 +253,5 @@ void catalog_invalidate(struct catalog *c, const char *pattern, size_t len, cons
 		return;
 	}
 	cascade(c, type, prefix, prefix_len);
-	invalidate(c, type, prefix, prefix_len, done, arg);
+	invalidate(c, type, prefix, prefix_len, who, done, arg);
 }

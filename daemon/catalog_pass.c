@@ -97,14 +97,14 @@ void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, s
 void catalog_begin(struct catalog *c, int resp)
 {
 	c->is_in_transaction = true;
-	if (catalog_passes(c))
+	if (c->tiers.redis)
 		redis_transaction_begin(c->tiers.redis, resp);
 }
 
 void catalog_end(struct catalog *c, redis_abort_fn on_abort, void *arg)
 {
 	c->is_in_transaction = false;
-	if (catalog_passes(c))
+	if (c->tiers.redis)
 		redis_transaction_end(c->tiers.redis, on_abort, arg);
 }
 
@@ -116,12 +116,18 @@ static bool is_any(void *arg, const struct key *key)
 	return true;
 }
 
+static void on_dropped(void *arg, unsigned type, uint64_t live)
+{
+	struct catalog *c = arg;
+	c->tiers.counters[type].drops += live;
+}
+
 void catalog_flush_memory(struct catalog *c)
 {
 	const struct conf *conf = c->tiers.conf;
 	fence_break_matching(&c->tiers.fences, is_any, NULL);
 	for (size_t i = 0; i < conf->n_types; i++)
-		tiers_count(&c->tiers, &conf->types[i])->drops += memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+		catalog_drop_prefix(c, &conf->types[i], "", 0, on_dropped, c);
 	flights_wake_all(c->flights);
 	log_info("flushed", "%s", "");
 }

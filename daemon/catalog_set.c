@@ -11,6 +11,7 @@
 #include "catalog_impl.h"
 #include "check.h"
 #include "clock.h"
+#include "history.h"
 #include "replay.h"
 #include "value.h"
 
@@ -44,6 +45,8 @@ static void write_fail(struct write *w, const char *prefix, const char *reason)
 static void write_end(struct write *w, bool is_written, struct value *old)
 {
 	tiers_count(&w->catalog->tiers, w->type)->sets += is_written;
+	if (is_written)
+		history_noted(w->catalog->history, &w->key, "a SET");
 	write_finish(w, &(struct outcome){.status = is_written ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = old});
 }
 
@@ -153,7 +156,8 @@ static void on_decided(void *arg, const struct redis_result *r)
 static struct redis_set redis_how(const struct write *w)
 {
 	const struct catalog_set *how = &w->how;
-	struct redis_set set = {.condition = how->condition, .wants_old = how->wants_old, .keeps_ttl = how->ttl == CATALOG_TTL_KEPT};
+	struct redis_set set = {.condition = how->condition, .wants_old = how->wants_old, .keeps_ttl = how->ttl == CATALOG_TTL_KEPT,
+		.stale = catalog_stale(w->catalog, w->type, &w->key)};
 	if (how->ttl == CATALOG_TTL_GIVEN && how->ends_at_ms)
 		set.ends_at_ms = how->ends_at_ms + tiers_window_ms(w->type);
 	else if (how->ttl != CATALOG_TTL_KEPT)
@@ -163,18 +167,30 @@ static struct redis_set redis_how(const struct write *w)
 	return set;
 }
 
+/* While Redis is still to be told something else of the key it is told this in its place,
+ * should it not hear it now. */
+static void write_through(struct write *w)
+{
+	struct catalog *c = w->catalog;
+	struct redis_set how = redis_how(w);
+	struct value *unsent;
+	int64_t expires_ms;
+	if (replay_knows(c->replay, w->type, &w->key, &unsent, &expires_ms))
+		replay(w);
+	tiers_forget(&c->tiers, &w->key);
+	(void)remember(w); /* no room: Redis has it */
+	redis_write_as(c->tiers.redis, &w->key, w->value, &how, on_written, w);
+}
+
 static void write_to_tiers(struct write *w)
 {
 	struct tiers *t = &w->catalog->tiers;
 	struct redis_set how = redis_how(w);
-	if (!tiers_reaches_redis(t, w->type)) {
+	bool is_plain = how.condition == REDIS_ALWAYS && !how.wants_old && !how.keeps_ttl;
+	if (is_plain && tiers_reaches_redis(t, w->type)) {
+		write_through(w);
+	} else if (!catalog_redis_decides(w->catalog, w->type, &w->key)) {
 		write_to_memory(w);
-	} else if (how.condition == REDIS_ALWAYS && !how.wants_old && !how.keeps_ttl) {
-		if (replay_has(w->catalog->replay, &w->key))
-			replay(w);
-		tiers_forget(t, &w->key);
-		(void)remember(w); /* no room: Redis has it */
-		redis_write_as(t->redis, &w->key, w->value, &how, on_written, w);
 	} else {
 		if (w->catalog->is_in_transaction)
 			tiers_forget(t, &w->key); /* what reads it next in there is to see this */

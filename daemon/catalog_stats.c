@@ -51,6 +51,16 @@ static cJSON *memory_figures(struct catalog *c)
 	return o;
 }
 
+static cJSON *replay_figures(const struct catalog *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddNumberToObject(o, "keys", (double)replay_count(c->replay));
+	cJSON_AddNumberToObject(o, "bytes", (double)replay_bytes(c->replay));
+	cJSON_AddNumberToObject(o, "clears", (double)replay_clears(c->replay));
+	cJSON_AddNumberToObject(o, "lost", (double)replay_lost(c->replay));
+	return o;
+}
+
 struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 {
 	if (type)
@@ -58,6 +68,7 @@ struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddItemToObject(o, "memory", memory_figures(c));
 	cJSON_AddItemToObject(o, "redis", redis_figures(c));
+	cJSON_AddItemToObject(o, "replay", replay_figures(c));
 	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
 	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
 	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));
@@ -172,9 +183,7 @@ struct cJSON *catalog_health(struct catalog *c)
 	cJSON *o = cJSON_CreateObject(), *reasons = cJSON_CreateArray();
 	cJSON_AddItemToObject(o, "redis", redis_health(c, reasons));
 	cJSON_AddItemToObject(o, "sources", source_health(c, reasons));
-	cJSON *replay = cJSON_AddObjectToObject(o, "replay");
-	cJSON_AddNumberToObject(replay, "keys", (double)replay_count(c->replay));
-	cJSON_AddNumberToObject(replay, "bytes", (double)replay_bytes(c->replay));
+	cJSON_AddItemToObject(o, "replay", replay_figures(c));
 	cJSON *flights = cJSON_AddObjectToObject(o, "flights");
 	cJSON_AddNumberToObject(flights, "under_way", (double)flights_count(c->flights));
 	cJSON_AddNumberToObject(flights, "waiting", (double)flights_waiting(c->flights));

@@ -96,13 +96,6 @@ static void on_own_change(void *arg, const struct key *keys, size_t n)
 
 /* ---- events ---- */
 
-static void heard(struct catalog *c, const struct key *key)
-{
-	const char *mark = history_heard(c->history, key);
-	if (mark)
-		redis_unfill(c->tiers.redis, key, mark);
-}
-
 /* What happened to the lease of a key that is remembered as absent: another sidecar may
  * have found the same, or have ended it with a DEL. */
 struct absence {
@@ -142,8 +135,9 @@ static void on_change(void *arg, const struct key *key)
 	}
 	if (catalog_is_guard(c, key->data, key->len))
 		catalog_guard_changed(c);
+	history_noted(c->history, key, "a change heard from Redis");
 	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
-		heard(c, key);
+		history_heard(c->history, key);
 	tiers_forget(&c->tiers, key);
 	flights_wake(c->flights, key);
 }
@@ -154,6 +148,11 @@ static bool is_in_redis(void *arg, const struct key *key)
 	return tiers_has_redis(&c->tiers, tiers_type(&c->tiers, key));
 }
 
+static void ignore_dropped(void *arg, unsigned type, uint64_t live)
+{
+	(void)arg, (void)type, (void)live;
+}
+
 static void on_flush(void *arg)
 {
 	struct catalog *c = arg;
@@ -162,7 +161,7 @@ static void on_flush(void *arg)
 	fence_break_matching(&c->tiers.fences, is_in_redis, c);
 	for (size_t i = 0; i < conf->n_types; i++)
 		if (tiers_has_redis(&c->tiers, &conf->types[i]))
-			memory_drop_prefix(c->tiers.memory, conf->types[i].index, "", 0, clock_ms());
+			catalog_drop_prefix(c, &conf->types[i], "", 0, ignore_dropped, NULL);
 	if (c->guard.len)
 		catalog_guard_changed(c);
 	flights_wake_all(c->flights);
@@ -177,31 +176,30 @@ static void on_coherence(void *arg, enum coherence now)
 	flights_wake_all(c->flights);
 }
 
-static void on_cleared(void *arg, const struct outcome *o)
-{
-	bool *is_clearing = arg;
-	(void)o; /* if Redis was lost again, catalog_clear has queued it again */
-	*is_clearing = false;
-}
-
-/* Till all of the type is gone from Redis, nothing of it is read there. */
-static void clear_type(void *arg, const struct conf_type *type)
-{
-	struct catalog *c = arg;
-	c->tiers.is_clearing[type->index] = true;
-	catalog_clear(c, type, on_cleared, &c->tiers.is_clearing[type->index]);
-}
-
 static void on_up(void *arg)
 {
 	struct catalog *c = arg;
-	replay_flush(c->replay, c->tiers.redis, clear_type, c);
+	catalog_clear_redis(c);
+	replay_flush(c->replay, c->tiers.redis);
+}
+
+/* What Redis refused at first it has taken now. What others changed meanwhile it may have
+ * refused, too, and told nobody of: a DEL of what only we hold, for one. */
+static void caught_up(struct catalog *c)
+{
+	log_info("replayed", "%s", "");
+	tiers_distrust(&c->tiers);
 }
 
 void catalog_replay_some(struct catalog *c)
 {
-	if (c->tiers.redis && redis_up(c->tiers.redis) && replay_count(c->replay))
-		on_up(c);
+	bool has_words = replay_count(c->replay), waits = has_words || replay_clears(c->replay);
+	if (!c->tiers.redis || !redis_up(c->tiers.redis))
+		return;
+	if (c->is_behind && !waits)
+		caught_up(c);
+	c->is_behind = waits && (c->is_behind || has_words);
+	on_up(c);
 }
 
 struct redis_watch catalog_watch_init(struct catalog *c)

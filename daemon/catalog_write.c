@@ -12,20 +12,69 @@
 #include "replay.h"
 #include "value.h"
 
+/* A value that memory has lost and that waits for Redis. */
+static struct memory_entry *restore(struct catalog *c, const struct key *key)
+{
+	const struct conf_type *type = tiers_type(&c->tiers, key);
+	struct value *unsent;
+	int64_t expires_ms;
+	if (!replay_knows(c->replay, type, key, &unsent, &expires_ms) || !unsent || clock_ms() >= expires_ms)
+		return NULL;
+	int64_t left_ms = expires_ms == MEMORY_FOREVER ? 0 : expires_ms - clock_ms();
+	if (tiers_remember(&c->tiers, type, key, unsent, left_ms, SOURCE_CLIENT, c->tiers.epoch) < 0)
+		return NULL;
+	return memory_peek(c->tiers.memory, key, clock_ms());
+}
+
 struct memory_entry *catalog_live(struct catalog *c, const struct key *key)
 {
 	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
+	if (!e)
+		e = restore(c, key);
 	return e && e->value && clock_ms() < e->expires_ms ? e : NULL;
 }
 
-/* ---- DEL, EXPIRE ---- */
+/* ---- what Redis is still to be told ---- */
 
-/* What a change of keys waits for: the answer of Redis, with what memory knows. */
+struct ahead {
+	struct catalog *catalog;
+	struct key key;                 /* owned */
+};
+
+static void on_told_ahead(void *arg, const struct redis_result *r)
+{
+	struct ahead *a = arg;
+	struct catalog *c = a->catalog;
+	if (r->status != REDIS_ANSWERED && !replay_has(c->replay, &a->key))
+		replay_delete(c->replay, tiers_type(&c->tiers, &a->key), &a->key);
+	free((char *)a->key.data);
+	free(a);
+}
+
+bool catalog_redis_decides(struct catalog *c, const struct conf_type *type, const struct key *key)
+{
+	struct value *unsent;
+	int64_t expires_ms;
+	if (!tiers_reaches_redis(&c->tiers, type))
+		return false;
+	if (!replay_knows(c->replay, type, key, &unsent, &expires_ms))
+		return true;
+	if (catalog_live(c, key))
+		return false;
+	struct ahead *a = xmalloc(sizeof(*a));
+	*a = (struct ahead){.catalog = c, .key = key_dup(key)};
+	replay_take(c->replay, type, key);
+	redis_delete(c->tiers.redis, key, 1, on_told_ahead, a);
+	return true;
+}
+
+/* ---- DEL ---- */
+
+/* What a removal of keys waits for: the answer of Redis, with what memory knows. */
 struct change {
 	struct catalog *catalog;
 	struct key *keys;       /* those that Redis is told of, owned; to be told again if it did not hear */
 	size_t n_keys;
-	int64_t ttl_ms;         /* EXPIRE: the new one; 0: DEL */
 	bool is_declared;       /* all of the keys are */
 	uint64_t in_memory;     /* keys that only the memory tier holds, and that were there */
 	uint64_t in_both;       /* keys of the memory tier that Redis should have too, and that were there */
@@ -47,13 +96,10 @@ static void replay_change(struct change *ch)
 	struct tiers *t = &ch->catalog->tiers;
 	for (size_t i = 0; i < ch->n_keys; i++) {
 		const struct conf_type *type = tiers_type(t, &ch->keys[i]);
-		const struct memory_entry *e = ch->ttl_ms ? memory_peek(t->memory, &ch->keys[i], clock_ms()) : NULL;
-		if (e && e->value) {
-			replay_write(ch->catalog->replay, type, &ch->keys[i], e->value, e->expires_ms);
-		} else if (tiers_is_declared(t, type)) {
-			tiers_forget(t, &ch->keys[i]); /* a reader may have found it in Redis meanwhile */
-			replay_delete(ch->catalog->replay, type, &ch->keys[i]);
-		}
+		if (!tiers_is_declared(t, type))
+			continue;
+		tiers_forget(t, &ch->keys[i]); /* a reader may have found it in Redis meanwhile */
+		replay_delete(ch->catalog->replay, type, &ch->keys[i]);
 	}
 }
 
@@ -62,7 +108,7 @@ static void on_changed(void *arg, const struct redis_result *r)
 	struct change *ch = arg;
 	struct outcome o = {.status = OUTCOME_FOUND, .number = (int64_t)(ch->in_memory + ch->in_both)};
 	char error[CATALOG_ERROR_MAX];
-	for (size_t i = 0; i < ch->n_keys && r->status == REDIS_ANSWERED && !ch->ttl_ms; i++)
+	for (size_t i = 0; i < ch->n_keys && r->status == REDIS_ANSWERED; i++)
 		replay_forget(ch->catalog->replay, &ch->keys[i]);
 	if (r->status == REDIS_ANSWERED)
 		o.number = (int64_t)ch->in_memory + catalog_touched(r->number, ch->in_both);
@@ -140,25 +186,6 @@ void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const c
 		on_changed(ch, &(struct redis_result){.status = REDIS_ANSWERED});
 }
 
-void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, outcome_fn done, void *arg)
-{
-	struct change *ch = change_new(c, key, 1, done, arg);
-	if (!ch)
-		return;
-	const struct conf_type *type = tiers_type(&c->tiers, key);
-	struct memory_entry *e = catalog_live(c, key);
-	bool is_there = e;
-	ch->ttl_ms = ttl_ms;
-	*(ch->n_keys ? &ch->in_both : &ch->in_memory) = is_there;
-	fence_break(&c->tiers.fences, key); /* a fill under way knows the old TTL */
-	if (is_there)
-		tiers_set_ttl(&c->tiers, type, e, ttl_ms);
-	if (ch->n_keys)
-		redis_expire(c->tiers.redis, key, tiers_redis_ttl_ms(type, ttl_ms), on_changed, ch);
-	else
-		on_changed(ch, &(struct redis_result){.status = REDIS_ANSWERED});
-}
-
 /* ---- changes that Redis decides on ---- */
 
 struct edit {
@@ -167,12 +194,15 @@ struct edit {
 	struct key key;                 /* owned */
 	struct catalog_edit how;
 	struct fence fence;
+	int64_t ends_ms;                /* clock_ms of the new TTL's end */
 	outcome_fn done;
 	void *arg;
 };
 
 static void edit_finish(struct edit *ed, const struct outcome *o)
 {
+	if (o->status == OUTCOME_FOUND && ed->how.what != REDIS_EDIT_DELETE && (o->number || ed->how.wants_value))
+		history_noted(ed->catalog->history, &ed->key, "a new TTL");
 	ed->done(ed->arg, o);
 	free((char *)ed->key.data);
 	free(ed);
@@ -189,7 +219,9 @@ static bool ttl_condition_holds(const struct catalog_edit *how, const struct mem
 		return is_endless;
 	if (strcmp(how->condition, "XX") == 0)
 		return !is_endless;
-	return strcmp(how->condition, "GT") == 0 ? !is_endless && ends_ms > e->expires_ms : is_endless || ends_ms < e->expires_ms;
+	if (strcmp(how->condition, "GT") == 0)
+		return !is_endless && ends_ms > e->expires_ms;
+	return is_endless ? strcmp(how->condition, "LT") == 0 : ends_ms < e->expires_ms;
 }
 
 /* What Redis did not hear of, to be told when it is back. */
@@ -205,14 +237,16 @@ static void replay_edit(struct edit *ed)
 		replay_delete(c->replay, ed->type, &ed->key);
 }
 
-/* Without Redis the memory tier decides. */
-static void edit_memory(struct edit *ed)
+/* Without Redis the memory tier decides. What it does not have is left as it is in Redis. */
+static void edit_memory(struct edit *ed, const struct redis_result *r)
 {
 	struct tiers *t = &ed->catalog->tiers;
 	const struct catalog_edit *how = &ed->how;
 	struct memory_entry *e = catalog_live(ed->catalog, &ed->key);
+	char error[CATALOG_ERROR_MAX];
 	if (!e) {
-		edit_finish(ed, &(struct outcome){.status = OUTCOME_ABSENT});
+		struct outcome o = catalog_without_redis(tiers_is_declared(t, ed->type), r, error);
+		edit_finish(ed, &o);
 		return;
 	}
 	struct value *v = value_ref(e->value);
@@ -230,22 +264,34 @@ static void edit_memory(struct edit *ed)
 	value_unref(v);
 }
 
-/* Redis has changed it, or not: memory reads it again when it is asked. */
+/* Redis has changed it, or not. What memory has is good still with a new TTL, if nothing else
+ * changed the key meanwhile; else memory reads it again when it is asked. */
+static void edit_what_is_held(struct edit *ed, bool is_whole, const struct redis_result *r)
+{
+	struct tiers *t = &ed->catalog->tiers;
+	struct memory_entry *e = catalog_live(ed->catalog, &ed->key);
+	fence_break(&t->fences, &ed->key); /* a fill under way knows the old TTL */
+	if (e && is_whole && ed->how.what == REDIS_EDIT_TTL && r->number == 1 && ed->ends_ms > clock_ms())
+		tiers_set_ttl(t, ed->type, e, ed->ends_ms - clock_ms());
+	else
+		tiers_forget(t, &ed->key);
+}
+
 static void on_edited(void *arg, const struct redis_result *r)
 {
 	struct edit *ed = arg;
 	struct tiers *t = &ed->catalog->tiers;
-	(void)fence_lift(&t->fences, &ed->fence);
+	bool is_whole = fence_lift(&t->fences, &ed->fence);
 	if (r->status == REDIS_WRONGTYPE) {
 		edit_finish(ed, &(struct outcome){.status = OUTCOME_ERROR, .error = r->error});
 		return;
 	}
 	if (r->status == REDIS_DOWN || r->status == REDIS_ERROR) {
 		tiers_count(t, ed->type)->redis_failures++;
-		edit_memory(ed);
+		edit_memory(ed, r);
 		return;
 	}
-	tiers_forget(t, &ed->key);
+	edit_what_is_held(ed, is_whole, r);
 	replay_forget(ed->catalog->replay, &ed->key);
 	edit_finish(ed, &(struct outcome){.status = r->status == REDIS_NIL ? OUTCOME_ABSENT : OUTCOME_FOUND,
 		.value = r->value, .number = r->number});
@@ -254,7 +300,8 @@ static void on_edited(void *arg, const struct redis_result *r)
 static struct redis_edit redis_how(const struct edit *ed)
 {
 	const struct catalog_edit *how = &ed->how;
-	struct redis_edit edit = {.what = how->what, .condition = how->condition, .wants_value = how->wants_value};
+	struct redis_edit edit = {.what = how->what, .condition = how->condition, .wants_value = how->wants_value,
+		.stale = catalog_stale(ed->catalog, ed->type, &ed->key)};
 	bool is_over = how->ttl_ms <= 0;
 	int64_t window_ms = is_over ? 0 : tiers_window_ms(ed->type);
 	if (how->ends_at_ms > 0 && (!is_over || how->wants_value))
@@ -269,13 +316,14 @@ void catalog_edit(struct catalog *c, const struct key *key, const struct catalog
 {
 	struct edit *ed = xcalloc(1, sizeof(*ed));
 	struct tiers *t = &c->tiers;
-	*ed = (struct edit){.catalog = c, .type = tiers_type(t, key), .key = key_dup(key), .how = *how, .done = done, .arg = arg};
+	*ed = (struct edit){.catalog = c, .type = tiers_type(t, key), .key = key_dup(key), .how = *how,
+		.ends_ms = clock_ms() + how->ttl_ms, .done = done, .arg = arg};
 	if (how->what == REDIS_EDIT_DELETE && tiers_is_declared(t, ed->type)) {
 		catalog_cascade(c, ed->type);
 		history_changed(c->history, key, who);
 	}
-	if (!tiers_reaches_redis(t, ed->type)) {
-		edit_memory(ed);
+	if (!catalog_redis_decides(c, ed->type, key)) {
+		edit_memory(ed, &(struct redis_result){.status = REDIS_DOWN, .error = t->redis ? redis_reason(t->redis) : "off"});
 		return;
 	}
 	struct redis_edit edit = redis_how(ed);
@@ -283,4 +331,9 @@ void catalog_edit(struct catalog *c, const struct key *key, const struct catalog
 		tiers_forget(t, key); /* what reads it next in there is to see this */
 	fence_set(&t->fences, &ed->fence, &ed->key);
 	redis_edit(t->redis, &ed->key, &edit, on_edited, ed);
+}
+
+void catalog_expire(struct catalog *c, const struct key *key, int64_t ttl_ms, outcome_fn done, void *arg)
+{
+	catalog_edit(c, key, &(struct catalog_edit){.what = REDIS_EDIT_TTL, .ttl_ms = ttl_ms}, NULL, done, arg);
 }

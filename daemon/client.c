@@ -18,50 +18,52 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../conf/conf.h"
 #include "../proto/reply.h"
 #include "clock.h"
 #include "command.h"
+#include "log.h"
+#include "parked.h"
 #include "server.h"
 #include "value.h"
 
 #define READ_SIZE 65536
 #define KEEP_BUFFER 65536       /* output buffers above this are not kept for the next client */
 
-/* A request that must wait for the replies before it, with bytes of its own. */
-struct parked {
-	size_t argc;
-	struct request_arg *argv;
-	char *bytes;
-};
-
 struct client {
 	struct client *next, **at;      /* in server->clients */
+	struct client *next_ready, **at_ready;  /* in server->ready; at_ready NULL: it is not there */
 	struct server *server;
 	int fd;
 	struct event readable, writable;
 	bool reading, writing;          /* which of them are added */
 	struct request_parser parser;
-	struct buf in;                  /* input that is not a whole request yet, or must wait */
+	struct buf in;                  /* input that is not a whole request yet, or must wait, */
+	size_t in_at;                   /* from this byte on */
 	struct out out;
 	struct slot *first, **last;     /* replies owed, in order */
 	size_t n_slots;
 	size_t slot_bytes;              /* in those that are done */
-	struct slot *exclusive;         /* the pending one that nothing may overtake or follow, if any */
-	struct parked *parked;
+	size_t pending[LANES];          /* slots whose replies are not here yet, by the lane of their requests */
+	struct parked *parked;          /* a request that must wait for the replies before it */
+	struct queue *queue;            /* of MULTI */
+	uint8_t replies;                /* enum client_replies */
 	bool busy;                      /* input is being processed further up the stack */
 	bool closing;                   /* no more requests; close when all is sent */
 	bool eof;                       /* the peer will send nothing more */
 	bool broken;                    /* the peer is gone: nothing can be sent */
 	int resp;
 	uint64_t id;
+	int64_t since_ms, heard_ms;     /* connected; last bytes from the peer */
 	char *name;
+	char *library, *library_version;        /* CLIENT SETINFO */
 };
 
 /* ---- requests ---- */
 
 static bool is_blocked(const struct client *c)
 {
-	return c->closing || c->exclusive || c->parked || c->n_slots >= CLIENT_SLOTS_MAX
+	return c->closing || c->pending[LANE_WRITE] || c->parked || c->n_slots >= CLIENT_SLOTS_MAX
 		|| out_pending(&c->out) + c->slot_bytes >= CLIENT_OUTPUT_PAUSE;
 }
 
@@ -75,19 +77,39 @@ static struct slot *slot_new(struct client *c)
 	return s;
 }
 
+struct slot *slot_new_part(const struct client *c, void (*on_part)(void *arg), void *arg)
+{
+	struct slot *s = xmalloc(sizeof(*s));
+	*s = (struct slot){.out = OUT_INIT, .resp = c->resp, .on_part = on_part, .arg = arg};
+	return s;
+}
+
+void slot_take(struct slot *part, struct out *out)
+{
+	if (out)
+		out_move(out, &part->out);
+	else
+		out_fini(&part->out);
+	free(part);
+}
+
 struct slot *call_defer(struct call *call)
 {
 	struct client *c = call->client;
+	call->is_deferred = true;
+	if (call->is_queued)
+		return call->slot;
 	if (!call->slot)
 		call->slot = slot_new(c);
-	if (!(call->command->flags & COMMAND_READ))
-		c->exclusive = call->slot;
-	call->deferred = true;
+	call->slot->lane = (uint8_t)command_lane(call);
+	c->pending[call->slot->lane]++;
 	return call->slot;
 }
 
 static void mark_done(struct slot *s)
 {
+	if (s->is_silent)
+		out_fini(&s->out);
 	s->done = true;
 	s->client->slot_bytes += out_pending(&s->out);
 }
@@ -104,61 +126,45 @@ static void reply_error_now(struct client *c, const char *text)
 static void run_request(struct client *c, const struct request_arg *argv, size_t argc)
 {
 	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc, .resp = c->resp, .out = &c->out};
-	if (c->first) {
+	bool is_silent = c->replies != CLIENT_REPLIES_ON;
+	if (c->first || is_silent) {
 		call.slot = slot_new(c);
+		call.slot->is_silent = is_silent;
 		call.out = &call.slot->out;
 	}
+	if (c->replies == CLIENT_REPLIES_SKIP)
+		c->replies = CLIENT_REPLIES_ON;
 	c->server->stats.commands++;
 	command_run(&call);
-	if (call.slot && !call.deferred)
+	if (call.slot && c->replies == CLIENT_REPLIES_ON && is_silent && call.command && call.command->run == command_client_reply)
+		call.slot->is_silent = false; /* CLIENT REPLY ON answers for itself */
+	if (call.slot && !call.is_deferred)
 		mark_done(call.slot);
 }
 
-static void release_owners(const struct request_arg *argv, size_t argc)
-{
-	for (size_t i = 0; i < argc; i++)
-		value_unref(argv[i].owner);
-}
-
-static bool must_wait(const struct client *c, const struct request_arg *argv)
+/* What is pending and may not be overtaken, or must not run beside it: see enum lane. */
+static bool must_wait(struct client *c, const struct request_arg *argv, size_t argc)
 {
 	if (!c->first)
 		return false;
-	const struct command *command = command_find(argv[0].data, argv[0].len);
-	return command && !(command->flags & COMMAND_READ);
-}
-
-static void park(struct client *c, const struct request_arg *argv, size_t argc)
-{
-	size_t bytes = 0;
-	for (size_t i = 0; i < argc; i++)
-		bytes += argv[i].owner ? 0 : argv[i].len;
-	struct parked *p = xmalloc(sizeof(*p));
-	*p = (struct parked){.argc = argc, .argv = xmalloc(argc * sizeof(*argv)), .bytes = xmalloc(bytes)};
-	char *to = p->bytes;
-	for (size_t i = 0; i < argc; i++) {
-		p->argv[i] = argv[i];
-		if (argv[i].owner)
-			continue;
-		memcpy(to, argv[i].data, argv[i].len);
-		p->argv[i].data = to;
-		to += argv[i].len;
+	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc,
+		.command = command_find(argv[0].data, argv[0].len)};
+	switch (command_lane(&call)) {
+	case LANE_READ:
+		return c->pending[LANE_PASS_WRITE];
+	case LANE_WRITE:
+		return c->pending[LANE_READ] || c->pending[LANE_PASS_READ] || c->pending[LANE_PASS_WRITE];
+	case LANE_PASS_WRITE:
+		return c->pending[LANE_READ];
+	default:
+		return false;
 	}
-	c->parked = p;
-}
-
-static void parked_free(struct parked *p)
-{
-	release_owners(p->argv, p->argc);
-	free(p->argv);
-	free(p->bytes);
-	free(p);
 }
 
 static void run_parked(struct client *c)
 {
 	struct parked *p = c->parked;
-	if (!p || c->first)
+	if (!p || must_wait(c, p->argv, p->argc))
 		return;
 	c->parked = NULL;
 	run_request(c, p->argv, p->argc);
@@ -170,14 +176,14 @@ static void accept_request(struct client *c)
 	struct request_parser *p = &c->parser;
 	if (p->discarded) {
 		reply_error_now(c, "ERR out of memory for an argument");
-		release_owners(p->argv, p->argc);
-	} else if (p->argc > 0 && must_wait(c, p->argv)) {
-		park(c, p->argv, p->argc);
-	} else {
-		if (p->argc > 0)
-			run_request(c, p->argv, p->argc);
-		release_owners(p->argv, p->argc);
+	} else if (p->argc > 0 && must_wait(c, p->argv, p->argc)) {
+		c->parked = parked_new(p->argv, p->argc);
+		if (!c->parked)
+			reply_error_now(c, "ERR out of memory for the request");
+	} else if (p->argc > 0) {
+		run_request(c, p->argv, p->argc);
 	}
+	parked_release_owners(p->argv, p->argc);
 	request_next(p);
 }
 
@@ -286,9 +292,30 @@ static void take_buffers(struct client *c)
 	c->server->spare = (struct out)OUT_INIT;
 }
 
+static size_t held_for(const struct client *c)
+{
+	size_t held = out_held(&c->out);
+	for (const struct slot *s = c->first; s; s = s->next)
+		held += s->done ? out_held(&s->out) : 0;
+	return held;
+}
+
+/* A client that does not read what it asked for is not worth any amount of memory. */
+static void limit_output(struct client *c)
+{
+	uint64_t max = c->server->conf->max_output;
+	if (out_pending(&c->out) + c->slot_bytes <= max || c->broken || held_for(c) <= max)
+		return;
+	log_warning("client_closed", "id=%llu uid=%ld held_bytes=%zu reason=%s", (unsigned long long)c->id,
+		(long)client_uid(c), held_for(c), log_quote("replies that it does not read are over listen.max_output"));
+	c->server->stats.over_output++;
+	c->broken = true;
+}
+
 /* Computes what the socket is watched for; frees c when it is finished. */
 static void update(struct client *c)
 {
+	limit_output(c);
 	if (is_finished(c)) {
 		client_free(c);
 		return;
@@ -298,20 +325,25 @@ static void update(struct client *c)
 	set_event(&c->writable, out_pending(&c->out) > 0, &c->writing);
 }
 
+static bool has_input(const struct client *c)
+{
+	return c->in_at < c->in.len;
+}
+
 /* One round: what waited and may go on, goes on. True if another round may do more. */
 static bool advance(struct client *c)
 {
-	size_t before = c->in.len;
+	size_t before = c->in_at;
 	bool was_parked = c->parked;
 	collect(c);
 	run_parked(c);
 	bool was_blocked = is_blocked(c);
-	if (!was_blocked && c->in.len > 0)
-		buf_drop(&c->in, consume(c, c->in.data, c->in.len));
+	if (!was_blocked && has_input(c))
+		c->in_at += consume(c, c->in.data + c->in_at, c->in.len - c->in_at);
 	collect(c);
 	send_output(c);
-	bool is_unblocked = was_blocked && !is_blocked(c) && c->in.len > 0;
-	return c->in.len != before || was_parked != (c->parked != NULL) || is_unblocked;
+	bool is_unblocked = was_blocked && !is_blocked(c) && has_input(c);
+	return c->in_at != before || was_parked != (c->parked != NULL) || is_unblocked;
 }
 
 static void drive(struct client *c)
@@ -320,27 +352,64 @@ static void drive(struct client *c)
 	take_buffers(c);
 	while (advance(c))
 		;
-	if (c->in.len == 0)
+	if (!has_input(c)) {
 		buf_free(&c->in);
+		c->in_at = 0;
+	}
 	c->busy = false;
 	update(c);
+}
+
+static void leave_ready(struct client *c)
+{
+	if (!c->at_ready)
+		return;
+	*c->at_ready = c->next_ready;
+	if (c->next_ready)
+		c->next_ready->at_ready = c->at_ready;
+	c->at_ready = NULL;
+}
+
+/* It is driven once this callback of the loop is over, however many of its replies come in it. */
+static void make_ready(struct client *c)
+{
+	if (c->at_ready)
+		return;
+	c->next_ready = c->server->ready;
+	c->at_ready = &c->server->ready;
+	if (c->next_ready)
+		c->next_ready->at_ready = &c->next_ready;
+	c->server->ready = c;
+	event_active(c->server->drive, EV_TIMEOUT, 0);
+}
+
+void client_drive_ready(struct server *server)
+{
+	for (struct client *c; (c = server->ready); ) {
+		leave_ready(c);
+		drive(c);
+	}
 }
 
 void slot_done(struct slot *s)
 {
 	struct client *c = s->client;
 	assert(!s->done);
+	if (s->on_part) {
+		s->done = true;
+		s->on_part(s->arg);
+		return;
+	}
 	if (!c) {
 		out_fini(&s->out);
 		free(s);
 		return;
 	}
 	mark_done(s);
-	if (c->exclusive == s)
-		c->exclusive = NULL;
-	/* Only the head of the queue can set anything moving. */
-	if (!c->busy && c->first == s)
-		drive(c);
+	c->pending[s->lane]--;
+	/* Only the head of the queue can set anything moving, or the last that a parked request waits for. */
+	if (!c->busy && (c->first == s || c->parked))
+		make_ready(c);
 }
 
 /* ---- socket ---- */
@@ -374,29 +443,42 @@ static void receive_fresh(struct client *c)
 
 static void receive_more(struct client *c)
 {
+	buf_drop(&c->in, c->in_at);
+	c->in_at = 0;
 	char *room = buf_reserve(&c->in, READ_SIZE);
 	if (room)
 		c->in.len += (size_t)receive(c, room, READ_SIZE);
+}
+
+/* All that came has been answered, and nothing else is to be done but to send it. */
+static bool is_answered(const struct client *c)
+{
+	return !c->first && !c->parked && !c->closing && !c->eof && !c->broken && !has_input(c) && !c->out.bytes.failed
+		&& c->reading && !c->writing;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct client *c = arg;
 	char *room;
-	size_t large = c->in.len == 0 ? request_large_room(&c->parser, &room) : 0;
+	size_t large = !has_input(c) ? request_large_room(&c->parser, &room) : 0;
 	(void)fd, (void)what;
 	clock_update();
+	c->heard_ms = clock_ms();
 	c->busy = true;
 	if (large)
 		request_large_filled(&c->parser, (size_t)receive(c, room, large));
-	else if (c->in.len == 0)
+	else if (!has_input(c))
 		receive_fresh(c);
 	else
 		receive_more(c);
 	c->busy = false;
 	if (c->in.failed)
 		c->broken = true; /* no memory even for an unfinished line: this client is given up */
-	drive(c);
+	if (is_answered(c) && out_send(&c->out, c->fd) == 0 && out_pending(&c->out) == 0)
+		give_back_buffers(c);
+	else
+		drive(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -409,7 +491,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 struct client *client_new(struct server *server, int fd, uint64_t id)
 {
 	struct client *c = xcalloc(1, sizeof(*c));
-	*c = (struct client){.server = server, .fd = fd, .id = id, .resp = 2, .out = OUT_INIT};
+	*c = (struct client){.server = server, .fd = fd, .id = id, .resp = 2, .out = OUT_INIT,
+		.since_ms = clock_ms(), .heard_ms = clock_ms()};
 	c->last = &c->first;
 	request_init(&c->parser, &server->limits);
 	event_assign(&c->readable, server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
@@ -439,6 +522,7 @@ static void abandon_slots(struct client *c)
 void client_free(struct client *c)
 {
 	assert(!c->busy);
+	leave_ready(c);
 	set_event(&c->readable, false, &c->reading);
 	set_event(&c->writable, false, &c->writing);
 	close(c->fd);
@@ -447,14 +531,34 @@ void client_free(struct client *c)
 		c->next->at = c->at;
 	c->server->n_clients--;
 	abandon_slots(c);
-	if (c->parked)
-		parked_free(c->parked);
-	release_owners(c->parser.argv, c->parser.argc);
+	parked_free(c->parked);
+	command_queue_free(c->queue);
+	parked_release_owners(c->parser.argv, c->parser.argc);
 	request_fini(&c->parser);
 	buf_free(&c->in);
 	out_fini(&c->out);
 	free(c->name);
+	free(c->library);
+	free(c->library_version);
 	free(c);
+}
+
+void client_hang_up(struct client *c)
+{
+	if (c->busy) { /* it asked for this itself, and is answered */
+		c->closing = true;
+		return;
+	}
+	c->broken = true;
+	event_active(&c->readable, EV_READ, 0);
+}
+
+bool client_close_if_idle(struct client *c, int64_t idle_ms)
+{
+	if (c->first || c->parked || out_pending(&c->out) > 0 || clock_ms() - c->heard_ms < idle_ms)
+		return false;
+	client_free(c);
+	return true;
 }
 
 /* ---- what commands ask ---- */
@@ -473,6 +577,43 @@ void client_set_name(struct client *c, const char *name, size_t len)
 {
 	free(c->name);
 	c->name = len ? xstrndup(name, len) : NULL;
+}
+
+void client_set_library(struct client *c, bool is_name, const char *text, size_t len)
+{
+	char **to = is_name ? &c->library : &c->library_version;
+	free(*to);
+	*to = xstrndup(text, len);
+}
+
+void client_set_replies(struct client *c, enum client_replies replies)
+{
+	c->replies = (uint8_t)replies;
+}
+
+struct queue *client_queue(const struct client *c)
+{
+	return c->queue;
+}
+
+void client_set_queue(struct client *c, struct queue *q)
+{
+	command_queue_free(c->queue);
+	c->queue = q;
+}
+
+struct queue *client_take_queue(struct client *c)
+{
+	struct queue *q = c->queue;
+	c->queue = NULL;
+	return q;
+}
+
+void client_facts(const struct client *c, struct client_facts *f)
+{
+	*f = (struct client_facts){.fd = c->fd, .age_ms = clock_ms() - c->since_ms, .idle_ms = clock_ms() - c->heard_ms,
+		.input_bytes = c->in.len - c->in_at, .output_bytes = out_pending(&c->out) + c->slot_bytes,
+		.library = c->library ? c->library : "", .library_version = c->library_version ? c->library_version : ""};
 }
 
 int client_resp(const struct client *c)

@@ -15,6 +15,7 @@
 #include "out.h"
 
 struct client;
+struct queue;
 struct server;
 
 #define CLIENT_NAME_MAX 256
@@ -24,11 +25,18 @@ struct server;
 /* The place of one reply that is to come. */
 struct slot {
 	struct slot *next;
-	struct client *client;          /* NULL once the client has gone */
+	struct client *client;          /* NULL once the client has gone, and in a part of a reply */
 	struct out out;
 	int resp;                       /* RESP version to encode in */
+	uint8_t lane;                   /* enum lane, of the request while it is pending */
+	bool is_silent;                 /* the client wants no reply */
 	bool done;
+	void (*on_part)(void *arg);     /* a part of a reply (see slot_new_part): called when it is done */
+	void *arg;
 };
+
+/* Whether replies are sent (CLIENT REPLY). SKIP: not that to the next request. */
+enum client_replies { CLIENT_REPLIES_ON, CLIENT_REPLIES_OFF, CLIENT_REPLIES_SKIP };
 
 /* Takes over fd (connected, non-blocking). Frees itself when the peer goes. */
 struct client *client_new(struct server *server, int fd, uint64_t id);
@@ -36,8 +44,16 @@ struct client *client_new(struct server *server, int fd, uint64_t id);
 /* Closes at once; slots still open become orphans, which their owners end with slot_done. */
 void client_free(struct client *c);
 
-/* The reply in slot->out is complete: sends what is due. slot is gone afterwards. */
+/* The reply in slot->out is complete: what is due is sent soon, from the loop. slot is the
+ * connection's again. */
 void slot_done(struct slot *slot);
+
+/* A slot for a part of a reply, with c's version of RESP: slot_done calls on_part instead, and
+ * the part stays until slot_take. */
+struct slot *slot_new_part(const struct client *c, void (*on_part)(void *arg), void *arg);
+
+/* Moves what is in a part to out (NULL: drops it), and frees it. */
+void slot_take(struct slot *part, struct out *out);
 
 /* Of the connection. */
 uint64_t client_id(const struct client *c);
@@ -45,6 +61,29 @@ const char *client_name(const struct client *c);                /* "" if none wa
 void client_set_name(struct client *c, const char *name, size_t len);   /* len <= CLIENT_NAME_MAX */
 int client_resp(const struct client *c);
 void client_set_resp(struct client *c, int resp);
+
+void client_set_replies(struct client *c, enum client_replies replies);
+void client_set_library(struct client *c, bool is_name, const char *text, size_t len);  /* CLIENT SETINFO; else the version */
+
+/* The transaction being queued, or NULL. Setting it frees the one before; taking it leaves none. */
+struct queue *client_queue(const struct client *c);
+void client_set_queue(struct client *c, struct queue *q);
+struct queue *client_take_queue(struct client *c);
+
+/* For CLIENT LIST. Texts live as long as the client does not change them. */
+struct client_facts {
+	int fd;
+	int64_t age_ms, idle_ms;
+	size_t input_bytes, output_bytes;
+	const char *library, *library_version;
+};
+void client_facts(const struct client *c, struct client_facts *f);
+
+/* Closes the connection soon, from the loop, whatever is owed. */
+void client_hang_up(struct client *c);
+
+/* Closes it now if it is owed nothing and has been silent for idle_ms. True if it is gone. */
+bool client_close_if_idle(struct client *c, int64_t idle_ms);
 
 /* The user at the other end (SO_PEERCRED, as of the connect); (uid_t)-1 if unknown. */
 uid_t client_uid(const struct client *c);
@@ -54,6 +93,9 @@ pid_t client_group(const struct client *c);
 
 /* After the replies owed so far the connection is closed. */
 void client_close_after_reply(struct client *c);
+
+/* For the server: goes on with the clients whose replies have come (server->ready). */
+void client_drive_ready(struct server *server);
 
 /* For the server's list. */
 struct client *client_next(const struct client *c);

@@ -3,7 +3,10 @@
 
 #include <time.h>
 
-static int64_t now_ms, wall_ms, skew_ms;
+#define SLACK_MS 3               /* two clocks read one after the other may seem to differ by so much */
+
+static int64_t now_ms, skew_ms;
+static int64_t epoch_ms;         /* clock_wall_ms minus clock_ms */
 
 static int64_t read_us(clockid_t id)
 {
@@ -15,7 +18,6 @@ static int64_t read_us(clockid_t id)
 void clock_update(void)
 {
 	now_ms = read_us(CLOCK_BOOTTIME) / 1000 + skew_ms;
-	wall_ms = read_us(CLOCK_REALTIME) / 1000 + skew_ms;
 }
 
 int64_t clock_ms(void)
@@ -23,9 +25,14 @@ int64_t clock_ms(void)
 	return now_ms;
 }
 
+/* The difference of the clocks moves only if one was set, so that a time converted there and
+ * back is the same. */
 int64_t clock_wall_ms(void)
 {
-	return wall_ms;
+	int64_t apart_ms = (read_us(CLOCK_REALTIME) - read_us(CLOCK_BOOTTIME)) / 1000;
+	if (apart_ms < epoch_ms - SLACK_MS || apart_ms > epoch_ms + SLACK_MS)
+		epoch_ms = apart_ms;
+	return now_ms + epoch_ms;
 }
 
 int64_t clock_us(void)

@@ -9,14 +9,14 @@
  * (CLOCK_BOOTTIME), as of the last clock_update. TTLs and deadlines use this. */
 int64_t clock_ms(void);
 
-/* Milliseconds since 1970 (CLOCK_REALTIME), as of the last clock_update: only for
- * what people and other programs read. */
+/* The same moment in milliseconds since 1970 (CLOCK_REALTIME): only for what people and
+ * other programs read or say. */
 int64_t clock_wall_ms(void);
 
 /* Microseconds that never go back, read now: for measuring durations. */
 int64_t clock_us(void);
 
-/* Reads the clocks. Called when the loop hands over an event. */
+/* Reads the clock. Called when the loop hands over an event. */
 void clock_update(void);
 
 /* Tests: from now on every reading is moved forward by ms. */

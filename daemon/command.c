@@ -1,5 +1,4 @@
-/* The table of commands, and what is common to running them; see command.h.
- * The commands used most stand first: the table is searched from the top. */
+/* What is common to running commands; see command.h. */
 #include "command.h"
 
 #include <stdint.h>
@@ -11,65 +10,6 @@
 
 #include "../conf/conf.h"
 #include "catalog.h"
-
-#define ARGS_SHOWN 128          /* bytes of an unknown command and of its arguments that the error repeats */
-
-static const struct command client_commands[] = {
-	{"ID", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_id, NULL, "connection", "The number of this connection."},
-	{"GETNAME", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_getname, NULL, "connection", "The name of this connection."},
-	{"SETNAME", 3, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_setname, NULL, "connection", "Names this connection."},
-	{"SETINFO", 4, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_ok, NULL, "connection", "Accepted: a library tells its name."},
-	{"INFO", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_info, NULL, "connection", "A line about this connection."},
-	{"NO-EVICT", 3, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_ok, NULL, "connection", "Accepted: no client is ever evicted."},
-	{"NO-TOUCH", 3, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_client_ok, NULL, "connection", "Accepted."},
-	{0},
-};
-
-static const struct command config_commands[] = {
-	{"GET", -3, COMMAND_READ | COMMAND_FAST | COMMAND_ADMIN, 0, 0, 0, command_config_get, NULL, "server", "Settings whose Redis name matches."},
-	{0},
-};
-
-static const struct command command_commands[] = {
-	{"COUNT", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_command_count, NULL, "server", "How many commands there are."},
-	{"INFO", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_command_info, NULL, "server", "What clients need to know of commands."},
-	{"DOCS", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_command_docs, NULL, "server", "Summaries of commands."},
-	{0},
-};
-
-const struct command commands[] = {
-	{"GET", 2, COMMAND_READ, 1, 1, 1, command_get, NULL, "string", "The value: from memory, Redis, or its fetch."},
-	{"MGET", -2, COMMAND_READ, 1, -1, 1, command_mget, NULL, "string", "The values of several keys."},
-	{"GETIF", 3, COMMAND_READ, 1, 1, 1, command_getif, NULL, "string", "The digest, and the value unless the digest is the caller's."},
-	{"SET", -3, COMMAND_WRITE, 1, 1, 1, command_set, NULL, "string", "Writes a value through all tiers."},
-	{"SETEX", 4, COMMAND_WRITE, 1, 1, 1, command_setex, NULL, "string", "SET with a TTL in seconds."},
-	{"DEL", -2, COMMAND_WRITE, 1, -1, 1, command_del, NULL, "generic", "Removes keys from every tier."},
-	{"UNLINK", -2, COMMAND_WRITE, 1, -1, 1, command_del, NULL, "generic", "The same as DEL."},
-	{"EXISTS", -2, COMMAND_READ, 1, -1, 1, command_exists, NULL, "generic", "How many of the keys are in a tier."},
-	{"TTL", 2, COMMAND_READ, 1, 1, 1, command_ttl, NULL, "generic", "What is left of the TTL, in seconds."},
-	{"PTTL", 2, COMMAND_READ, 1, 1, 1, command_pttl, NULL, "generic", "What is left of the TTL, in milliseconds."},
-	{"EXPIRE", 3, COMMAND_WRITE, 1, 1, 1, command_expire, NULL, "generic", "Sets the TTL of a key, in seconds."},
-	{"STRLEN", 2, COMMAND_READ, 1, 1, 1, command_strlen, NULL, "string", "The length of the value, in bytes."},
-	{"DIGEST", 2, COMMAND_READ, 1, 1, 1, command_digest, NULL, "string", "The XXH3-64 of the value, 16 hex digits."},
-	{"PEEK", 2, COMMAND_READ, 1, 1, 1, command_peek, NULL, "string", "GET without fetching."},
-	{"META", 2, COMMAND_READ, 1, 1, 1, command_meta, NULL, "catalog", "What is known about the value."},
-	{"EXPLAIN", 2, COMMAND_READ, 1, 1, 1, command_explain, NULL, "catalog", "What GET would do now and why, for a person."},
-	{"REFRESH", -2, COMMAND_WRITE, 1, 1, 1, command_refresh, NULL, "catalog", "Fetches now and replaces the value."},
-	{"INVALIDATE", -2, COMMAND_WRITE | COMMAND_ADMIN, 0, 0, 0, command_invalidate, NULL, "catalog", "DEL for a type, or for prefix*."},
-	{"HASHKEY", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_hashkey, NULL, "catalog", "The canonical key of a request context."},
-	{"PING", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_ping, NULL, "connection", "PONG, or the argument."},
-	{"ECHO", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_echo, NULL, "connection", "The argument."},
-	{"HELLO", -1, COMMAND_FAST, 0, 0, 0, command_hello, NULL, "connection", "Chooses the protocol version."},
-	{"SELECT", 2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_select, NULL, "connection", "There is one database, 0."},
-	{"QUIT", -1, COMMAND_FAST, 0, 0, 0, command_quit, NULL, "connection", "Closes the connection."},
-	{"CLIENT", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, NULL, client_commands, "connection", "About this connection."},
-	{"STATS", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_stats, NULL, "server", "Figures as JSON."},
-	{"HEALTH", 1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_health, NULL, "server", "How the daemon is, as JSON."},
-	{"INFO", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_info, NULL, "server", "Figures in the sections of Redis."},
-	{"CONFIG", -2, COMMAND_READ | COMMAND_FAST, 0, 0, 0, NULL, config_commands, "server", "Settings."},
-	{"COMMAND", -1, COMMAND_READ | COMMAND_FAST, 0, 0, 0, command_command, command_commands, "server", "What commands there are."},
-	{0},
-};
 
 static const struct command *find_in(const struct command *table, const char *name, size_t len)
 {
@@ -107,25 +47,12 @@ bool call_arg_is(const struct call *call, size_t i, const char *word)
 	return a->len == strlen(word) && strncasecmp(a->data, word, a->len) == 0;
 }
 
-/* An integer as Redis reads it: digits with an optional minus, nothing else. */
 bool call_integer_arg(struct call *call, size_t i, int64_t *n)
 {
-	const struct request_arg *a = &call->argv[i];
-	bool negative = a->len > 0 && a->data[0] == '-';
-	size_t at = negative;
-	uint64_t v = 0, limit = (uint64_t)INT64_MAX + negative;
-	bool good = a->len > at && a->len - at <= 19 && (a->data[at] != '0' || a->len == 1);
-	for (; good && at < a->len; at++) {
-		unsigned digit = (unsigned char)a->data[at] - (unsigned)'0';
-		good = digit <= 9 && v <= (limit - digit) / 10;
-		v = v * 10 + digit;
-	}
-	if (!good) {
+	bool is_good = request_integer(&call->argv[i], n);
+	if (!is_good)
 		call_error(call, "ERR value is not an integer or out of range");
-		return false;
-	}
-	*n = negative ? (int64_t)(0 - v) : (int64_t)v;
-	return true;
+	return is_good;
 }
 
 bool call_key(struct call *call, size_t i, struct key_room **room, struct key *key)
@@ -136,15 +63,21 @@ bool call_key(struct call *call, size_t i, struct key_room **room, struct key *k
 	return !error;
 }
 
-struct key *call_keys(struct call *call, struct key_room **room)
+struct key *call_keys(struct call *call, size_t step, size_t *n, struct key_room **room)
 {
-	struct key *keys = xcalloc(call->argc - 1, sizeof(*keys));
-	for (size_t i = 1; i < call->argc; i++)
-		if (!call_key(call, i, room, &keys[i - 1])) {
+	struct key *keys = xcalloc((call->argc - 1 + step - 1) / step, sizeof(*keys));
+	*n = 0;
+	for (size_t i = 1; i < call->argc; i += step)
+		if (!call_key(call, i, room, &keys[(*n)++])) {
 			free(keys);
 			return NULL;
 		}
 	return keys;
+}
+
+int call_shown(const struct request_arg *a)
+{
+	return (int)(a->len < CALL_SHOWN_MAX ? a->len : CALL_SHOWN_MAX);
 }
 
 const char *command_lower(const char *name, char *to, size_t size)
@@ -156,12 +89,70 @@ const char *command_lower(const char *name, char *to, size_t size)
 	return to;
 }
 
+const char *call_who(const struct call *call, char text[CALL_WHO_MAX])
+{
+	const char *name = client_name(call->client);
+	snprintf(text, CALL_WHO_MAX, "%s of client %llu%s%s, uid %ld", call->command->name,
+		(unsigned long long)client_id(call->client), *name ? " " : "", name, (long)client_uid(call->client));
+	return text;
+}
+
+void call_on_counted(void *slot, const struct outcome *o)
+{
+	struct slot *s = slot;
+	if (o->status == OUTCOME_ERROR)
+		reply_add_error(&s->out.bytes, o->error);
+	else
+		reply_add_integer(&s->out.bytes, o->number);
+	slot_done(s);
+}
+
+/* ---- which way it goes ---- */
+
+static bool is_declared(const struct call *call, size_t i)
+{
+	return i < call->argc && catalog_declares(call->server->catalog, call->argv[i].data, call->argv[i].len);
+}
+
+bool call_is_passed(const struct call *call)
+{
+	const struct command *c = call->command;
+	if (!(c->flags & COMMAND_BOTH) || !catalog_passes(call->server->catalog))
+		return false;
+	size_t last = c->last_key < 0 ? call->argc + (size_t)c->last_key : (size_t)c->last_key;
+	for (size_t i = (size_t)c->first_key; i <= last; i += (size_t)c->step)
+		if (is_declared(call, i))
+			return false;
+	return true;
+}
+
+static enum lane pass_lane(const struct command *c)
+{
+	return c && c->flags & COMMAND_READ ? LANE_PASS_READ : LANE_PASS_WRITE;
+}
+
+enum lane command_lane(const struct call *call)
+{
+	const struct command *c = call->command;
+	if (client_queue(call->client) && !(c && c->flags & COMMAND_AT_ONCE))
+		return LANE_NONE;
+	if (!c)
+		return catalog_passes(call->server->catalog) ? LANE_PASS_WRITE : LANE_NONE;
+	if (c->flags & COMMAND_REFUSED)
+		return LANE_NONE;
+	if (c->flags & COMMAND_PASSED || call_is_passed(call))
+		return pass_lane(c);
+	if (c->flags & COMMAND_READ)
+		return c->flags & COMMAND_FAST ? LANE_NONE : LANE_READ;
+	return LANE_WRITE;
+}
+
 /* ---- running ---- */
 
 static void add_shown(struct buf *b, const struct request_arg *a, size_t max)
 {
 	buf_add_char(b, '\'');
-	buf_add(b, a->data, a->len < max ? a->len : max);
+	buf_add(b, a->data, strnlen(a->data, a->len < max ? a->len : max));
 	buf_add_str(b, "' ");
 }
 
@@ -170,15 +161,12 @@ static void unknown_command(struct call *call)
 	struct buf b = BUF_INIT;
 	const struct request_arg *name = &call->argv[0];
 	buf_add_str(&b, "ERR unknown command '");
-	buf_add(&b, name->data, name->len < ARGS_SHOWN ? name->len : ARGS_SHOWN);
+	buf_add(&b, name->data, strnlen(name->data, (size_t)call_shown(name)));
 	buf_add_str(&b, "', with args beginning with: ");
 	size_t start = b.len;
-	for (size_t i = 1; i < call->argc && b.len - start < ARGS_SHOWN; i++)
-		add_shown(&b, &call->argv[i], ARGS_SHOWN - (b.len - start));
+	for (size_t i = 1; i < call->argc && b.len - start < CALL_SHOWN_MAX; i++)
+		add_shown(&b, &call->argv[i], CALL_SHOWN_MAX - (b.len - start));
 	buf_add_char(&b, '\0');
-	for (size_t i = 0; i + 1 < b.len; i++)
-		if (b.data[i] == '\0')
-			b.data[i] = ' ';
 	call_error(call, b.data);
 	buf_free(&b);
 }
@@ -187,19 +175,20 @@ static void unknown_subcommand(struct call *call)
 {
 	char text[256];
 	snprintf(text, sizeof(text), "ERR unknown subcommand '%.*s'. Try %s HELP.",
-		(int)(call->argv[1].len < ARGS_SHOWN ? call->argv[1].len : ARGS_SHOWN), call->argv[1].data, call->command->name);
+		call_shown(&call->argv[1]), call->argv[1].data, call->command->name);
 	call_error(call, text);
 }
 
 /* name is "get", or "client|id". */
 static void wrong_arity(struct call *call, const struct command *parent)
 {
-	char text[128], name[64];
+	char text[160], name[64], shown[64];
 	snprintf(name, sizeof(name), "%s%s%s", parent ? parent->name : "", parent ? "|" : "", call->command->name);
-	for (char *p = name; *p; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p | 0x20);
-	snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", name);
+	bool ends_transaction = call->command->run == command_exec; /* even if there is none */
+	snprintf(text, sizeof(text), "%s wrong number of arguments for '%s' command",
+		ends_transaction ? "EXECABORT Transaction discarded because of:" : "ERR", command_lower(name, shown, sizeof(shown)));
+	if (ends_transaction)
+		client_set_queue(call->client, NULL);
 	call_error(call, text);
 }
 
@@ -218,28 +207,93 @@ static bool is_admin(const struct call *call)
 	return admin && uid != (uid_t)-1;
 }
 
+static bool name_has(const struct call *call, char c)
+{
+	return memchr(call->argv[0].data, c, call->argv[0].len);
+}
+
+/* What Redis will judge at once is Redis's to judge. */
+static bool is_redis_to_judge(const struct call *call)
+{
+	return !client_queue(call->client) && !call->is_queued && catalog_passes(call->server->catalog);
+}
+
+/* A name that is not in the table. In a transaction, where Redis would judge too late, only one
+ * that is of a module is taken on trust. (Redis may take what stands before a NUL for the name.) */
+static bool is_redis_to_know(const struct call *call)
+{
+	return !name_has(call, '\0') && (is_redis_to_judge(call) || (name_has(call, '.') && catalog_passes(call->server->catalog)));
+}
+
+/* What a browser sends, or can be made to send, is not answered, as in Redis (which would
+ * close the connection that all share). */
+static bool is_http(const struct call *call)
+{
+	return call_arg_is(call, 0, "POST") || call_arg_is(call, 0, "Host:");
+}
+
+static bool check_subcommand(struct call *call)
+{
+	const struct command *parent = call->command;
+	const struct request_arg *word = &call->argv[1];
+	const struct command *sub = word->len ? find_in(parent->sub, word->data, word->len) : NULL;
+	if (!sub && parent->flags & COMMAND_PASSED && is_redis_to_judge(call))
+		return true;
+	if (!sub) {
+		unknown_subcommand(call);
+		return false;
+	}
+	call->command = sub;
+	return true;
+}
+
+bool command_check(struct call *call)
+{
+	const struct command *found = command_find(call->argv[0].data, call->argv[0].len);
+	call->command = found;
+	if (!found && is_http(call)) {
+		client_close_after_reply(call->client);
+		return false;
+	}
+	if (!found && is_redis_to_know(call))
+		return true;
+	if (!found) {
+		unknown_command(call);
+		return false;
+	}
+	if (found->sub && call->argc > 1 && !check_subcommand(call))
+		return false;
+	const struct command *c = call->command;
+	bool is_judged_here = !(c->flags & COMMAND_PASSED) || !is_redis_to_judge(call);
+	if (is_judged_here && (!fits(c, call->argc) || !c->run)) {
+		wrong_arity(call, c == found ? NULL : found);
+		return false;
+	}
+	if (c->flags & COMMAND_ADMIN && !is_admin(call)) {
+		call_error(call, "NOPERM this command is for admin.users of the configuration only");
+		return false;
+	}
+	return true;
+}
+
 void command_run(struct call *call)
 {
-	const struct command *parent = NULL;
-	call->command = command_find(call->argv[0].data, call->argv[0].len);
-	if (!call->command) {
-		unknown_command(call);
+	bool is_good = command_check(call);
+	const struct command *c = call->command;
+	bool is_at_once = is_good && c && c->flags & COMMAND_AT_ONCE;
+	if (client_queue(call->client) && !call->is_queued && !is_at_once) {
+		if (is_good && c && c->flags & COMMAND_REFUSED) {
+			c->run(call);
+			is_good = false;
+		}
+		command_queue(call, is_good);
 		return;
 	}
-	if (call->command->sub && call->argc > 1) {
-		parent = call->command;
-		const struct request_arg *word = &call->argv[1];
-		const struct command *sub = word->len ? find_in(parent->sub, word->data, word->len) : NULL;
-		if (!sub) {
-			unknown_subcommand(call);
-			return;
-		}
-		call->command = sub;
-	}
-	if (!fits(call->command, call->argc) || !call->command->run)
-		wrong_arity(call, parent);
-	else if (call->command->flags & COMMAND_ADMIN && !is_admin(call))
-		call_error(call, "NOPERM this command is for admin.users of the configuration only");
+	if (!is_good)
+		return;
+	/* GET looks into memory first, where only declared keys are. */
+	if (!c || !c->run || (c->run != command_get && call_is_passed(call)))
+		command_pass(call);
 	else
-		call->command->run(call);
+		c->run(call);
 }

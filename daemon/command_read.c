@@ -17,6 +17,7 @@ struct asking {
 	struct catalog *catalog;
 	const struct conf_type *type;
 	void (*render)(struct asking *a, const struct outcome *o, struct out *out, int resp);
+	bool takes_any_type;            /* render is called for a key that holds no string, too */
 	struct value *value;            /* while it is inspected */
 	struct outcome outcome;         /* likewise */
 	char digest[17];                /* GETIF: the caller's */
@@ -31,9 +32,14 @@ static struct asking *asking_new(struct call *call, const struct key *key,
 	return a;
 }
 
+static bool is_wrong_type(const struct outcome *o)
+{
+	return strncmp(o->error, "WRONGTYPE", 9) == 0;
+}
+
 static void answer(struct asking *a, const struct outcome *o)
 {
-	if (o->status == OUTCOME_ERROR)
+	if (o->status == OUTCOME_ERROR && !(a->takes_any_type && is_wrong_type(o)))
 		reply_add_error(&a->slot->out.bytes, o->error);
 	else
 		a->render(a, o, &a->slot->out, a->slot->resp);
@@ -73,12 +79,12 @@ static bool is_fetched_by_program(struct catalog *c, const struct key *key)
 	return catalog_type(c, key)->fetch.kind == CONF_FETCH_EXEC;
 }
 
-/* A hook that asks for the key it is fetching would wait for itself: it is answered
- * with what the tiers have. */
-static enum read_mode mode_for(const struct call *call, const struct key *key)
+/* Who asks may be a hook. */
+static void read_key(const struct call *call, const struct key *key, enum read_mode mode, outcome_fn done, void *arg)
 {
 	struct catalog *c = call->server->catalog;
-	return is_fetched_by_program(c, key) && catalog_is_fetched_by(c, key, client_group(call->client)) ? READ_PEEK : READ_GET;
+	catalog_read(c, key, &(struct read_order){.mode = mode == READ_GET && call->is_queued ? READ_ORDERED : mode,
+		.group = is_fetched_by_program(c, key) ? client_group(call->client) : -1, .done = done, .arg = arg});
 }
 
 static void render_value(struct asking *a, const struct outcome *o, struct out *out, int resp)
@@ -90,27 +96,37 @@ static void render_value(struct asking *a, const struct outcome *o, struct out *
 		reply_add_null(&out->bytes, resp);
 }
 
-static void get(struct call *call, enum read_mode mode)
+/* True if memory answered. */
+static bool get_from_memory(struct call *call, const struct key *key, enum read_mode mode)
 {
-	struct key_room *room = NULL;
-	struct key key;
-	if (!call_key(call, 1, &room, &key))
-		return;
 	bool is_absent;
-	struct value *v = catalog_hit(call->server->catalog, &key, mode, &is_absent);
+	struct value *v = catalog_hit(call->server->catalog, key, mode, &is_absent);
 	if (v)
 		out_add_value(call->out, v);
 	else if (is_absent)
 		reply_add_null(&call->out->bytes, call->resp);
-	else
-		catalog_get(call->server->catalog, &key, mode == READ_GET ? mode_for(call, &key) : mode, on_outcome,
-			asking_new(call, &key, render_value));
+	return v || is_absent;
+}
+
+static void get(struct call *call, enum read_mode mode)
+{
+	struct key_room *room = NULL;
+	struct key key;
+	if (call_key(call, 1, &room, &key) && !get_from_memory(call, &key, mode))
+		read_key(call, &key, mode, on_outcome, asking_new(call, &key, render_value));
 	key_room_free(room);
 }
 
+/* Memory is asked before it is asked whose key it is: a hit is the shortest way there is. */
 void command_get(struct call *call)
 {
-	get(call, READ_GET);
+	struct key key = key_of(call->argv[1].data, call->argv[1].len);
+	if (!call->is_queued && get_from_memory(call, &key, READ_GET))
+		return;
+	if (call_is_passed(call))
+		command_pass(call);
+	else
+		get(call, READ_GET);
 }
 
 void command_peek(struct call *call)
@@ -192,7 +208,7 @@ void command_getif(struct call *call)
 	} else {
 		struct asking *a = asking_new(call, &key, render_if);
 		memcpy(a->digest, digest, sizeof(digest));
-		catalog_get(call->server->catalog, &key, mode_for(call, &key), on_outcome_to_inspect, a);
+		read_key(call, &key, READ_GET, on_outcome_to_inspect, a);
 	}
 	key_room_free(room);
 }
@@ -263,19 +279,43 @@ void command_explain(struct call *call)
 	key_room_free(room);
 }
 
-/* ---- TTL, PTTL, STRLEN ---- */
+/* ---- TTL and its kin, STRLEN, TYPE ---- */
+
+/* A key of another type has a TTL, too. */
+static bool has_ttl(const struct outcome *o)
+{
+	return o->status == OUTCOME_FOUND || (o->status == OUTCOME_ERROR && is_wrong_type(o));
+}
 
 static void render_ttl_ms(struct asking *a, const struct outcome *o, struct out *out, int resp)
 {
 	(void)a, (void)resp;
-	reply_add_integer(&out->bytes, o->status == OUTCOME_FOUND ? o->ttl_ms : -2);
+	reply_add_integer(&out->bytes, has_ttl(o) ? o->ttl_ms : -2);
 }
 
 /* Rounded to the nearest second, as Redis does. */
 static void render_ttl_s(struct asking *a, const struct outcome *o, struct out *out, int resp)
 {
 	(void)a, (void)resp;
-	int64_t ms = o->status == OUTCOME_FOUND ? o->ttl_ms : -2;
+	int64_t ms = has_ttl(o) ? o->ttl_ms : -2;
+	reply_add_integer(&out->bytes, ms < 0 ? ms : (ms + 500) / 1000);
+}
+
+static int64_t end_of_ttl(const struct outcome *o)
+{
+	return !has_ttl(o) ? -2 : o->ttl_ms < 0 ? -1 : clock_wall_ms() + o->ttl_ms;
+}
+
+static void render_end_ms(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	reply_add_integer(&out->bytes, end_of_ttl(o));
+}
+
+static void render_end_s(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	int64_t ms = end_of_ttl(o);
 	reply_add_integer(&out->bytes, ms < 0 ? ms : (ms + 500) / 1000);
 }
 
@@ -289,8 +329,11 @@ static void probe(struct call *call, void (*render)(struct asking *, const struc
 {
 	struct key_room *room = NULL;
 	struct key key;
-	if (call_key(call, 1, &room, &key))
-		catalog_probe(call->server->catalog, &key, on_outcome, asking_new(call, &key, render));
+	if (call_key(call, 1, &room, &key)) {
+		struct asking *a = asking_new(call, &key, render);
+		a->takes_any_type = render != render_length;
+		catalog_probe(call->server->catalog, &key, on_outcome, a);
+	}
 	key_room_free(room);
 }
 
@@ -302,6 +345,36 @@ void command_ttl(struct call *call)
 void command_pttl(struct call *call)
 {
 	probe(call, render_ttl_ms);
+}
+
+void command_expiretime(struct call *call)
+{
+	probe(call, render_end_s);
+}
+
+void command_pexpiretime(struct call *call)
+{
+	probe(call, render_end_ms);
+}
+
+static void render_type(struct asking *a, const struct outcome *o, struct out *out, int resp)
+{
+	(void)a, (void)resp;
+	reply_add_simple(&out->bytes, o->status == OUTCOME_FOUND ? "string" : "none");
+}
+
+/* What is in Redis and not in memory may be of another type: Redis says of which. */
+void command_type(struct call *call)
+{
+	const struct conf *conf = call->server->conf;
+	const struct conf_type *type = conf_match(conf, call->argv[1].data, call->argv[1].len);
+	struct key key = key_of(call->argv[1].data, call->argv[1].len);
+	bool is_absent;
+	if (type && type->in_redis && catalog_passes(call->server->catalog)
+	    && !catalog_hit(call->server->catalog, &key, READ_PEEK, &is_absent))
+		command_pass(call);
+	else
+		probe(call, render_type);
 }
 
 void command_strlen(struct call *call)
@@ -321,12 +394,14 @@ struct gathered {
 	enum outcome_status status;
 	struct value *value;
 	char *error;
+	bool is_wrong_type;
 };
 
 struct gather {
 	struct slot *slot;              /* NULL while the call is still running */
 	struct catalog *catalog;
 	pid_t group;                    /* who asks, if a key may be fetched by a program; else -1 */
+	bool is_queued;
 	ask_fn ask;
 	void (*render)(struct gather *g, struct out *out, int resp);
 	struct key *keys;
@@ -372,8 +447,10 @@ static void on_gathered(void *arg, const struct outcome *o)
 	item->status = o->status;
 	if (o->value)
 		item->value = value_ref(o->value);
-	if (o->status == OUTCOME_ERROR)
+	if (o->status == OUTCOME_ERROR) {
 		item->error = xstrdup(o->error);
+		item->is_wrong_type = is_wrong_type(o);
+	}
 	g->pending--;
 	if (g->asking)
 		return;
@@ -399,15 +476,15 @@ static void gather_defer(struct gather *g, struct call *call)
 
 static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *g, struct out *out, int resp))
 {
-	size_t n = call->argc - 1;
+	size_t n;
 	struct key_room *room = NULL;
-	struct key *keys = call_keys(call, &room);
+	struct key *keys = call_keys(call, 1, &n, &room);
 	if (!keys) {
 		key_room_free(room);
 		return;
 	}
 	struct gather *g = xcalloc(1, sizeof(*g) + n * sizeof(g->items[0]));
-	*g = (struct gather){.catalog = call->server->catalog, .group = -1, .ask = ask, .render = render, .keys = keys, .room = room, .n = n};
+	*g = (struct gather){.catalog = call->server->catalog, .group = -1, .is_queued = call->is_queued, .ask = ask, .render = render, .keys = keys, .room = room, .n = n};
 	for (size_t i = 0; i < n && g->group < 0; i++)
 		if (is_fetched_by_program(g->catalog, &keys[i]))
 			g->group = client_group(call->client);
@@ -420,8 +497,8 @@ static void gather(struct call *call, ask_fn ask, void (*render)(struct gather *
 
 static void ask_value(struct gather *g, const struct key *key, outcome_fn done, void *arg)
 {
-	bool is_own = g->group >= 0 && catalog_is_fetched_by(g->catalog, key, g->group);
-	catalog_get(g->catalog, key, is_own ? READ_PEEK : READ_GET, done, arg);
+	catalog_read(g->catalog, key, &(struct read_order){.mode = g->is_queued ? READ_ORDERED : READ_GET, .group = g->group,
+		.done = done, .arg = arg});
 }
 
 /* A key that cannot be had gets its error in its place, never a false nil; one of
@@ -433,7 +510,7 @@ static void render_values(struct gather *g, struct out *out, int resp)
 		const struct gathered *item = &g->items[i];
 		if (item->status == OUTCOME_FOUND)
 			out_add_value(out, item->value);
-		else if (item->status == OUTCOME_ERROR && strncmp(item->error, "WRONGTYPE", 9) != 0)
+		else if (item->status == OUTCOME_ERROR && !item->is_wrong_type)
 			reply_add_error(&out->bytes, item->error);
 		else
 			reply_add_null(&out->bytes, resp);
@@ -451,7 +528,7 @@ static void render_count(struct gather *g, struct out *out, int resp)
 	(void)resp;
 	for (size_t i = 0; i < g->n; i++) {
 		const struct gathered *item = &g->items[i];
-		if (item->status == OUTCOME_ERROR && strncmp(item->error, "WRONGTYPE", 9) != 0) {
+		if (item->status == OUTCOME_ERROR && !item->is_wrong_type) {
 			reply_add_error(&out->bytes, item->error);
 			return;
 		}

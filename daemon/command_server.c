@@ -234,10 +234,21 @@ void command_config_get(struct call *call)
 
 /* ---- COMMAND ---- */
 
+/* What is refused is not there, as far as clients are concerned. */
+static const struct command *next_command(const struct command *c)
+{
+	while (c->name && c->flags & COMMAND_REFUSED)
+		c++;
+	return c->name ? c : NULL;
+}
+
+#define FOR_EACH_COMMAND(c, table) \
+	for (const struct command *c = next_command(table); c; c = next_command(c + 1))
+
 static size_t count_commands(const struct command *table)
 {
 	size_t n = 0;
-	while (table[n].name)
+	FOR_EACH_COMMAND(c, table)
 		n++;
 	return n;
 }
@@ -282,7 +293,7 @@ static void add_info(struct buf *b, int resp, const struct command *c)
 static void add_all_info(struct call *call)
 {
 	reply_add_array(&call->out->bytes, count_commands(commands));
-	for (const struct command *c = commands; c->name; c++)
+	FOR_EACH_COMMAND(c, commands)
 		add_info(&call->out->bytes, call->resp, c);
 }
 
@@ -305,7 +316,7 @@ void command_command_info(struct call *call)
 	reply_add_array(&call->out->bytes, call->argc - 2);
 	for (size_t i = 2; i < call->argc; i++) {
 		const struct command *c = command_find(call->argv[i].data, call->argv[i].len);
-		if (c)
+		if (c && !(c->flags & COMMAND_REFUSED))
 			add_info(&call->out->bytes, call->resp, c);
 		else
 			reply_add_null_array(&call->out->bytes, call->resp);
@@ -334,10 +345,18 @@ static bool docs_wanted(const struct call *call, const struct command *c)
 void command_command_docs(struct call *call)
 {
 	size_t n = 0;
-	for (const struct command *c = commands; c->name; c++)
+	FOR_EACH_COMMAND(c, commands)
 		n += docs_wanted(call, c);
 	reply_add_map(&call->out->bytes, call->resp, n);
-	for (const struct command *c = commands; c->name; c++)
+	FOR_EACH_COMMAND(c, commands)
 		if (docs_wanted(call, c))
 			add_docs(&call->out->bytes, call->resp, c);
+}
+
+void command_command_list(struct call *call)
+{
+	char name[32];
+	reply_add_array(&call->out->bytes, count_commands(commands));
+	FOR_EACH_COMMAND(c, commands)
+		reply_add_bulk_str(&call->out->bytes, command_lower(c->name, name, sizeof(name)));
 }

@@ -52,7 +52,7 @@ struct fetcher {
 static void on_refusal(evutil_socket_t fd, short what, void *arg)
 {
 	struct fetcher *f = arg;
-	struct fetch_result result = {.status = FETCH_FAILED};
+	struct fetch_result result = {.status = FETCH_FAILED, .was_refused = true};
 	struct passages now = TAILQ_HEAD_INITIALIZER(now);
 	(void)fd, (void)what;
 	clock_update();
@@ -206,9 +206,9 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 	event_active(f->refusal, EV_TIMEOUT, 0);
 }
 
-bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group)
 {
-	return type->fetch.kind == CONF_FETCH_EXEC && fetch_exec_is_run_by(f->exec.self, type, name, group);
+	return f->exec.driver ? fetch_exec_run_by(f->exec.self, group) : NULL;
 }
 
 /* ---- messages ---- */

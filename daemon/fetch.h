@@ -31,6 +31,7 @@ struct fetch_result {
 	struct value *value;            /* FETCH_FOUND */
 	/* FETCH_FAILED: */
 	enum breaker_outcome source;    /* what it shows of the type's query or program */
+	bool was_refused;               /* it was not asked: it is left alone for a while */
 	char error[FETCH_ERROR_MAX];    /* a line that names the cause, for who asked: the source's own words may quote keys and values */
 	char cause[FETCH_CAUSE_MAX];    /* the same for the log, without them; "": they are not in error */
 };
@@ -93,9 +94,9 @@ void fetcher_free(struct fetcher *f);
 void fetch_start(struct fetcher *f, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
 
-/* True if the process group is that of a program which is fetching name of type now. */
-bool fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group);
-bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group);
+/* What the program of this process group is fetching now, good until the next call; NULL: nothing. */
+const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group);
+const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group);
 
 /* How the connections to the database are, and how the query or program of a type is. The
  * texts live as long as the fetcher, but change. */

@@ -12,10 +12,12 @@
 #include <event2/event.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../proto/buf.h"
@@ -40,6 +42,7 @@ struct hook {
 	struct fetch_call *call;
 	enum hook_state state;
 	char **argv;
+	_Atomic pid_t spawned;          /* set by the worker: its process, -1 if there is none; 0: not yet */
 	int spawn_error;                /* errno, or 0; known when SPAWNING is over */
 	struct process process;         /* from RUNNING on */
 	int status;                     /* of the process; in EXITED */
@@ -196,9 +199,10 @@ static void answer_failure(struct hook *h)
 	fetch_call_blame(h->call, BREAKER_FAILED, cause, "%s%s%s", cause, h->line_len ? ": " : "", h->line);
 }
 
-/* Exit status 1 means that the key does not exist; but it is also what many an interpreter
- * ends with when the program breaks, so that it had last words is told; and these, which
- * may quote the key, to who is debugging. */
+/* Exit status 1 without output means that the key does not exist; but it is also what many an
+ * interpreter ends with when the program breaks, so that it had last words is told (and these,
+ * which may quote the key, to who is debugging), and one that has begun to write a value has
+ * failed. */
 static void answer_absence(struct hook *h)
 {
 	const char *type = h->call->order.type->name;
@@ -220,7 +224,7 @@ static void finish(struct hook *h)
 	if (h->status == 0) {
 		fetch_call_end_with(call, &h->out);
 	} else {
-		if (h->status == 1)
+		if (h->status == 1 && h->out.len == 0)
 			answer_absence(h);
 		else
 			answer_failure(h);
@@ -266,6 +270,7 @@ static void spawn(void *arg)
 {
 	struct hook *h = arg;
 	h->spawn_error = process_start(&h->process, h->argv);
+	atomic_store(&h->spawned, h->spawn_error ? -1 : h->process.pid);
 }
 
 static void on_spawned(void *arg)
@@ -360,13 +365,25 @@ const struct fetch_driver *fetch_exec_new(struct event_base *base, struct worker
 	return &driver;
 }
 
-bool fetch_exec_is_run_by(const void *self, const struct conf_type *type, const char *name, pid_t group)
+static bool is_child(pid_t pid)
+{
+	siginfo_t info;
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* A hook may ask for something before the worker that started it says so. There is one worker,
+ * and the last in the list is the first in its queue: what is a child, but not a known one,
+ * is that. */
+const struct fetch_order *fetch_exec_run_by(const void *self, pid_t group)
 {
 	const struct exec *x = self;
-	const struct hook *h;
-	LIST_FOREACH(h, &x->hooks, link)
-		if (h->state == HOOK_RUNNING && h->process.pid == group && h->call->order.type == type
-		    && strcmp(h->call->order.name, name) == 0)
-			return true;
-	return false;
+	const struct hook *h, *starting = NULL;
+	LIST_FOREACH(h, &x->hooks, link) {
+		pid_t pid = atomic_load(&h->spawned);
+		if (pid == group && h->state != HOOK_EXITED)
+			return &h->call->order;
+		if (pid == 0)
+			starting = h;
+	}
+	return starting && is_child(group) ? &starting->call->order : NULL;
 }

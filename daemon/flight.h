@@ -42,18 +42,21 @@ void flights_close(struct flights *all);
 /* All flights have landed (their fetcher, Redis and workers are freed before). */
 void flights_free(struct flights *all);
 
+struct read_order {
+	enum read_mode mode;
+	pid_t group;                    /* the process group of who asks, if that may be a program that fetches; else -1 */
+	outcome_fn done;
+	void *arg;
+};
+
 /* Reads key of type; the key is borrowed until the call returns. Waits at the most
  * for the type's fetch timeout, a Redis timeout, the lease of another sidecar (2 s) and a
- * second of grace. */
-void flights_read(struct flights *all, const struct conf_type *type, const struct key *key,
-	enum read_mode mode, outcome_fn done, void *arg);
+ * second of grace. A program that would wait for itself, for the key it fetches or for one
+ * whose fetch waits for that, gets what the tiers have, or an error for a refresh. */
+void flights_read(struct flights *all, const struct conf_type *type, const struct key *key, const struct read_order *order);
 
 /* Looks into the tiers at once, past a flight under way, and stores nothing. */
 void flights_look(struct flights *all, const struct conf_type *type, const struct key *key, outcome_fn done, void *arg);
-
-/* True if key is being fetched by a program (exec) of this process group: a reader from
- * there must not wait for it. */
-bool flights_is_fetched_by(const struct flights *all, const struct key *key, pid_t group);
 
 /* Refreshes key behind the back of those who are served meanwhile: nobody waits, and
  * nothing happens if a flight is under way or the key was tried in vain lately. */
@@ -63,6 +66,16 @@ void flights_refresh(struct flights *all, const struct conf_type *type, const st
  * of it looks again. flights_wake_all: something happened to Redis. */
 void flights_wake(struct flights *all, const struct key *key);
 void flights_wake_all(struct flights *all);
+
+/* What is under way for key, for EXPLAIN. False: nothing. */
+struct flight_view {
+	bool is_fetching, is_leased;
+	const char *awaits;             /* who holds the lease, if another sidecar fetches; lives until the loop goes on */
+	bool answers_stale;             /* a GET that comes now does not wait for it */
+	int64_t since_ms;               /* how long it has been fetching, or else under way */
+	size_t waiting;
+};
+bool flights_explain(const struct flights *all, const struct key *key, struct flight_view *view);
 
 size_t flights_count(const struct flights *all);
 size_t flights_waiting(const struct flights *all);

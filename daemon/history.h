@@ -11,11 +11,9 @@
 #include <sys/queue.h>
 
 #include "keymap.h"
-#include "redis.h"
 
 #define HISTORY_MAX 10000
 #define HISTORY_TEXT_MAX 160
-#define HISTORY_UNHEARD_MS 2000         /* no message of a change takes longer: silence is noticed before that */
 #define HISTORY_CONFIRM_MS 60000        /* a second fetch that long after a refused one may confirm it */
 #define HISTORY_BACKOFF_MIN_MS 200      /* after the first failure; doubled by each that follows, */
 #define HISTORY_BACKOFF_MAX_MS 30000    /* up to this; minus up to a quarter by chance */
@@ -30,13 +28,13 @@ struct history_record {
 	int64_t refused_ms;             /* clock_ms of the first refusal of a shrunken result; 0: none */
 	uint64_t refused_size;          /* its size */
 	int64_t changed_at_ms;          /* clock_wall_ms of the last change through us; 0: none */
+	uint64_t changed_number;        /* see history_change */
 	int64_t heard_ms;               /* clock_ms when Redis last told of a change by others; 0: never */
-	int64_t filled_ms;              /* clock_ms when Redis took what we fetched; 0: not lately */
-	char filled_mark[REDIS_MARK_MAX];       /* what the key looked like then; see redis_unfill */
 	char error[HISTORY_TEXT_MAX];   /* of the last fetch; "" if it did not fail */
 	char changed_by[HISTORY_TEXT_MAX];
 };
 
+struct conf_type;
 struct history;
 
 struct history *history_new(void);
@@ -59,12 +57,8 @@ void history_told(struct history *h, const struct key *key, const char *error, i
  * (by over a tenth) than that. */
 bool history_confirms(struct history *h, const struct key *key, uint64_t size);
 
-/* Redis took our fill of key, which looks like mark now. */
-void history_filled(struct history *h, const struct key *key, const char *mark);
-
-/* Redis told that others changed key. If that may have been before a fill of ours, whose
- * message is still on its way then: the mark of the fill, good until the next call; else NULL. */
-const char *history_heard(struct history *h, const struct key *key);
+/* Redis told that others changed key. */
+void history_heard(struct history *h, const struct key *key);
 
 /* Sidecars give the values of a type with stale windows a Redis TTL of more than
  * window_ms; anyone else gives them what he likes. True if what is left, redis_ms, shows
@@ -72,7 +66,32 @@ const char *history_heard(struct history *h, const struct key *key);
  * logical TTL as it stands. */
 bool history_is_foreign(const struct history *h, const struct key *key, int64_t redis_ms, int64_t window_ms);
 
+/* What is left below this shows the same. */
+int64_t history_foreign_below(const struct history *h, const struct key *key, int64_t window_ms);
+
 /* Somebody changed key through us: what failed before may be tried again at once. */
 void history_changed(struct history *h, const struct key *key, const char *who);
+
+/* ---- for EXPLAIN: who changed a key last ---- */
+
+#define HISTORY_NOTES_MAX 16384         /* changes of single keys, and */
+#define HISTORY_CLEARED_MAX 64          /* removals of many that are remembered, the oldest forgotten first */
+
+/* key was changed; what (a literal) says how. Cheap: for changes of which there are many. */
+void history_noted(struct history *h, const struct key *key, const char *what);
+
+/* All keys of type (NULL: of every declared one) that begin with prefix were removed through us. */
+void history_cleared(struct history *h, const struct conf_type *type, const char *prefix, size_t prefix_len, const char *who);
+
+/* The last change that was noted of key, and the last invalidation of it, which is of type:
+ * by history_changed or history_cleared. by lives until the next call that writes; NULL: none
+ * is known. */
+struct history_change {
+	const char *by;
+	int64_t at_ms;                  /* clock_wall_ms */
+	uint64_t number;                /* counts all changes: the later one has the larger */
+};
+struct history_change history_last_note(const struct history *h, const struct key *key);
+struct history_change history_last_invalidation(const struct history *h, const struct conf_type *type, const struct key *key);
 
 #endif

@@ -73,6 +73,7 @@ static void set_up_allocator(void)
 	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK);
 	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MXFAST, 0); /* else many small blocks freed are joined all at once: 10 ms for 100,000 */
 }
 
 /* Where the system gives fewer descriptors than the clients may take, there are fewer
@@ -163,8 +164,8 @@ static int start(struct daemon *d)
 		log_error("cannot_start", "reason=%s", log_quote(strerror(errno)));
 		return -1;
 	}
-	d->server = server_new(d->base, d->conf, d->catalog, &error);
-	if (!d->server) {
+	d->server = server_new(d->base, d->conf, d->catalog);
+	if (server_listen(d->server, &error) < 0) {
 		log_error("cannot_start", "reason=%s", log_quote(error));
 		free(error);
 		return -1;

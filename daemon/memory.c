@@ -8,6 +8,10 @@
  * which is the least recently used of all. The table grows by moving a few
  * buckets at each change, so that no single call pays for all of it.
  *
+ * A drop means all entries of its prefix that were last used before it began, for they
+ * cannot be used any more. It walks its type's order of use from the oldest on, up to the
+ * first that was used since.
+ *
  * Invariant: bytes = both tables + the footprint of every entry and its value. */
 #include "memory.h"
 
@@ -15,6 +19,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "../proto/buf.h"
 #include "value.h"
@@ -25,6 +30,19 @@
 struct table {
 	struct memory_entry **buckets;
 	size_t mask;            /* count - 1; count is a power of two */
+};
+
+struct drop {
+	TAILQ_ENTRY(drop) link;
+	unsigned type;
+	char *prefix;
+	size_t prefix_len;
+	uint64_t tick;                  /* when it began */
+	int64_t now_ms;                 /* likewise: tells what was live */
+	struct memory_entry *next;      /* to be looked at; NULL: none is left */
+	uint64_t live;                  /* values removed so far, by whomever */
+	memory_dropped_fn dropped;
+	void *arg;
 };
 
 struct type_list {
@@ -40,6 +58,7 @@ struct memory {
 	struct table old;       /* being emptied while growing; else no buckets */
 	size_t moved;           /* buckets of old already empty */
 	size_t sweep;           /* where memory_expire goes on */
+	TAILQ_HEAD(, drop) drops;
 	struct type_list *types;
 	size_t n_types;
 };
@@ -74,6 +93,7 @@ struct memory *memory_new(uint64_t limit, const uint64_t *max_entries, size_t n_
 	struct memory *m = xcalloc(1, sizeof(*m));
 	m->limit = limit;
 	m->n_types = n_types;
+	TAILQ_INIT(&m->drops);
 	m->types = xcalloc(n_types, sizeof(*m->types));
 	for (size_t i = 0; i < n_types; i++)
 		m->types[i].max_entries = max_entries[i];
@@ -83,8 +103,12 @@ struct memory *memory_new(uint64_t limit, const uint64_t *max_entries, size_t n_
 
 /* ---- order of use ---- */
 
-static void list_remove(struct type_list *l, struct memory_entry *e)
+static void list_remove(struct memory *m, struct type_list *l, struct memory_entry *e)
 {
+	struct drop *d;
+	TAILQ_FOREACH(d, &m->drops, link)
+		if (d->next == e)
+			d->next = e->newer;
 	*(e->newer ? &e->newer->older : &l->newest) = e->older;
 	*(e->older ? &e->older->newer : &l->oldest) = e->newer;
 }
@@ -102,7 +126,7 @@ static void touch(struct memory *m, struct memory_entry *e)
 	struct type_list *l = &m->types[e->type];
 	e->used = ++m->tick;
 	if (l->newest != e) {
-		list_remove(l, e);
+		list_remove(m, l, e);
 		list_add(l, e);
 	}
 }
@@ -158,15 +182,34 @@ static void grow_if_full(struct memory *m)
 	}
 }
 
+static bool is_past(const struct memory_entry *e, int64_t now_ms)
+{
+	return now_ms >= e->gone_ms;
+}
+
+/* The drop that means e, or NULL. */
+static struct drop *drop_of(const struct memory *m, const struct memory_entry *e)
+{
+	struct drop *d;
+	TAILQ_FOREACH(d, &m->drops, link)
+		if (d->type == e->type && e->used <= d->tick && e->key_len >= d->prefix_len
+		    && memcmp(e->key, d->prefix, d->prefix_len) == 0)
+			return d;
+	return NULL;
+}
+
 /* Takes the entry at this place out of the table and frees it. */
 static void remove_at(struct memory *m, struct memory_entry **at)
 {
 	struct memory_entry *e = *at;
 	struct type_list *l = &m->types[e->type];
 	size_t bytes = entry_bytes(e);
+	struct drop *d = drop_of(m, e);
 
+	if (d)
+		d->live += e->value && !is_past(e, d->now_ms);
 	*at = e->chain;
-	list_remove(l, e);
+	list_remove(m, l, e);
 	assert(m->bytes >= bytes && m->entries > 0);
 	m->bytes -= bytes;
 	m->entries--;
@@ -182,20 +225,15 @@ static void remove_entry(struct memory *m, struct memory_entry *e)
 	remove_at(m, find(m, &key));
 }
 
-static bool is_past(const struct memory_entry *e, int64_t now_ms)
-{
-	return now_ms >= e->gone_ms;
-}
-
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms)
 {
 	struct memory_entry **at = find(m, key), *e = *at;
-	if (e && is_past(e, now_ms)) {
-		m->types[e->type].stats.expired++;
-		remove_at(m, at);
-		return NULL;
-	}
-	return e;
+	bool is_dropped = e && drop_of(m, e);
+	if (!e || (!is_dropped && !is_past(e, now_ms)))
+		return e;
+	m->types[e->type].stats.expired += !is_dropped;
+	remove_at(m, at);
+	return NULL;
 }
 
 struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms)
@@ -210,7 +248,7 @@ struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t
 
 static void evict_oldest(struct memory *m, struct type_list *l)
 {
-	l->stats.evictions++;
+	l->stats.evictions += !drop_of(m, l->oldest);
 	remove_entry(m, l->oldest);
 }
 
@@ -290,22 +328,93 @@ bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms)
 	struct memory_entry **at = find(m, key);
 	if (!*at)
 		return false;
-	bool was_live = (*at)->value && !is_past(*at, now_ms);
+	bool was_live = (*at)->value && !is_past(*at, now_ms) && !drop_of(m, *at);
 	remove_at(m, at);
 	return was_live;
 }
 
-uint64_t memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms)
+/* ---- dropping many ---- */
+
+/* A slice of d; true if that was the last. Removing an entry moves d->next on. */
+static bool drop_slice(struct memory *m, struct drop *d)
 {
-	uint64_t dropped = 0;
-	for (struct memory_entry *e = m->types[type].newest, *older; e; e = older) {
-		older = e->older;
-		if (e->key_len < prefix_len || memcmp(e->key, prefix, prefix_len) != 0)
-			continue;
-		dropped += e->value && !is_past(e, now_ms);
-		remove_entry(m, e);
+	for (size_t i = 0; i < MEMORY_SLICE; i++) {
+		struct memory_entry *e = d->next;
+		if (!e || e->used > d->tick)
+			return true;
+		if (drop_of(m, e))
+			remove_entry(m, e);
+		else
+			d->next = e->newer;
 	}
-	return dropped;
+	return false;
+}
+
+static void drop_free(struct memory *m, struct drop *d)
+{
+	TAILQ_REMOVE(&m->drops, d, link);
+	free(d->prefix);
+	free(d);
+}
+
+static void drop_finish(struct memory *m, struct drop *d)
+{
+	memory_dropped_fn dropped = d->dropped;
+	void *arg = d->arg;
+	unsigned type = d->type;
+	uint64_t live = d->live;
+	drop_free(m, d);
+	dropped(arg, type, live);
+}
+
+void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms,
+	memory_dropped_fn dropped, void *arg)
+{
+	struct drop *d = xmalloc(sizeof(*d));
+	*d = (struct drop){.type = type, .prefix = xstrndup(prefix, prefix_len), .prefix_len = prefix_len, .tick = m->tick,
+		.now_ms = now_ms, .next = m->types[type].oldest, .dropped = dropped, .arg = arg};
+	TAILQ_INSERT_TAIL(&m->drops, d, link);
+	if (drop_slice(m, d))
+		drop_finish(m, d);
+}
+
+bool memory_sweep(struct memory *m)
+{
+	struct drop *d = TAILQ_FIRST(&m->drops);
+	if (d && drop_slice(m, d))
+		drop_finish(m, d);
+	return !TAILQ_EMPTY(&m->drops);
+}
+
+static uint64_t reversed(uint64_t v)
+{
+	uint64_t r = 0;
+	for (int i = 0; i < 64; i++, v >>= 1)
+		r = r << 1 | (v & 1);
+	return r;
+}
+
+static void show_bucket(const struct table *t, uint64_t at, memory_each_fn each, void *arg)
+{
+	for (const struct memory_entry *e = t->buckets[at & t->mask]; e; e = e->chain)
+		each(arg, e);
+}
+
+/* The cursor counts with its highest bit first (Pieter Noordhuis's way, of Redis's SCAN):
+ * when the table doubles, bucket b becomes b and b + size, and both still come where b would have. */
+uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg)
+{
+	while (count-- > 0) {
+		uint64_t mask = m->old.buckets ? m->old.mask : m->table.mask;
+		if (m->old.buckets)
+			show_bucket(&m->old, cursor, each, arg);
+		for (uint64_t at = cursor & mask; at <= m->table.mask; at += mask + 1)
+			show_bucket(&m->table, at, each, arg);
+		cursor = reversed(reversed(cursor | ~mask) + 1);
+		if (cursor == 0)
+			break;
+	}
+	return cursor;
 }
 
 void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
@@ -315,7 +424,7 @@ void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
 		struct memory_entry **at = &m->table.buckets[m->sweep++ & m->table.mask];
 		while (*at) {
 			if (is_past(*at, now_ms)) {
-				m->types[(*at)->type].stats.expired++;
+				m->types[(*at)->type].stats.expired += !drop_of(m, *at);
 				remove_at(m, at);
 			} else {
 				at = &(*at)->chain;
@@ -348,6 +457,8 @@ void memory_free(struct memory *m)
 {
 	if (!m)
 		return;
+	while (!TAILQ_EMPTY(&m->drops))
+		drop_free(m, TAILQ_FIRST(&m->drops));
 	for (size_t i = 0; i < m->n_types; i++)
 		while (m->types[i].oldest)
 			remove_entry(m, m->types[i].oldest);

@@ -71,9 +71,22 @@ void memory_set_times(struct memory_entry *e, int64_t fresh_ms, int64_t expires_
 /* Removes key. True if a live value (not a remembered absence) was there. */
 bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);
 
-/* Removes all of a type whose key begins with prefix ("" for all); the count of
- * live values removed. */
-uint64_t memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms);
+/* Removes all of a type whose key begins with prefix ("" for all): at once for whoever asks;
+ * what it took is given back slice by slice. If one slice is enough dropped is called
+ * before the return, else from memory_sweep: with the count of live values removed. */
+#define MEMORY_SLICE 1000       /* entries looked at in one: some 100 us */
+typedef void (*memory_dropped_fn)(void *arg, unsigned type, uint64_t live);
+void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms,
+	memory_dropped_fn dropped, void *arg);
+
+/* The next slice. True if there are more: memory_sweep is then to be called again soon. */
+bool memory_sweep(struct memory *m);
+
+/* Walks the table, a part at a call: from cursor 0 on, with the cursor that each call gives
+ * back, until that is 0. Every entry that is there from the first call to the last is shown,
+ * some perhaps twice; each call shows those of some count buckets. */
+typedef void (*memory_each_fn)(void *arg, const struct memory_entry *e);
+uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg);
 
 /* Walks a part of the table and drops what is past its end. Called at short
  * intervals; max_buckets bounds the work of one call. */

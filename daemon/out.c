@@ -55,6 +55,14 @@ size_t out_pending(const struct out *o)
 	return o->bytes.len - o->sent + o->ref_bytes - o->ref_sent;
 }
 
+size_t out_held(const struct out *o)
+{
+	size_t held = o->bytes.len - o->sent;
+	for (size_t i = o->sent_refs; i < o->n_refs; i++)
+		held += o->refs[i].value->len / o->refs[i].value->refs;
+	return held;
+}
+
 /* Describes up to IOVECS pieces of what is not sent yet; their number. */
 static size_t gather(const struct out *o, struct iovec *iov)
 {
@@ -112,10 +120,29 @@ static void compact(struct out *o)
 	o->sent = 0;
 }
 
+/* Bytes alone, as most output is. */
+static int send_bytes(struct out *o, int fd)
+{
+	ssize_t n;
+	do
+		n = send(fd, o->bytes.data + o->sent, o->bytes.len - o->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -1;
+	o->sent += (size_t)n;
+	if (o->sent == o->bytes.len)
+		o->sent = o->bytes.len = 0;
+	else
+		compact(o);
+	return 0;
+}
+
 int out_send(struct out *o, int fd)
 {
 	if (out_pending(o) == 0)
 		return 0;
+	if (o->n_refs == 0)
+		return send_bytes(o, fd);
 	struct iovec iov[IOVECS];
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = gather(o, iov)};
 	ssize_t n;

@@ -42,6 +42,10 @@ void out_move(struct out *o, struct out *from);
 /* Bytes not sent yet. */
 size_t out_pending(const struct out *o);
 
+/* Memory that would be free without what is pending here, about: of a value that others hold,
+ * too, its share. Looks at each reference. */
+size_t out_held(const struct out *o);
+
 /* Sends what the socket takes. 0: something was sent or nothing is left; -1 with
  * errno (EAGAIN: wait until it is writable). When all is sent the buffers are empty. */
 int out_send(struct out *o, int fd);

@@ -20,8 +20,10 @@ struct parked *parked_new(const struct request_arg *argv, size_t argc)
 	char *to = (char *)(p->argv + argc);
 	for (size_t i = 0; i < argc; i++) {
 		p->argv[i] = argv[i];
-		if (argv[i].owner)
+		if (argv[i].owner) {
+			value_ref(argv[i].owner);
 			continue;
+		}
 		memcpy(to, argv[i].data, argv[i].len);
 		p->argv[i].data = to;
 		to += argv[i].len;

@@ -11,11 +11,10 @@ struct parked {
 	struct parked *next;            /* the holder's to use */
 	size_t argc;
 	size_t len;                     /* bytes of its arguments */
-	struct request_arg argv[];      /* an owner is a struct value, of which it holds the reference it was given */
+	struct request_arg argv[];      /* an owner is a struct value, of which it holds a reference */
 };
 
-/* A copy of the request; takes over the references to the owners in argv. NULL without
- * memory: they are still the caller's. */
+/* A copy of the request, or NULL without memory. */
 struct parked *parked_new(const struct request_arg *argv, size_t argc);
 void parked_free(struct parked *p);
 

@@ -29,6 +29,30 @@ static void on_state(void *arg, bool up)
 		redis_link_hold(r->relays[i], !up);
 }
 
+static void on_change(void *arg, const struct key *key)
+{
+	struct redis *r = arg;
+	r->watch.on_change(r->watch.arg, key);
+}
+
+static void on_flush(void *arg)
+{
+	struct redis *r = arg;
+	r->watch.on_flush(r->watch.arg);
+}
+
+static void on_coherence(void *arg, enum coherence now)
+{
+	struct redis *r = arg;
+	r->watch.on_coherence(r->watch.arg, now);
+	redis_filling_broke(r);
+}
+
+static void on_echo(void *arg, uint64_t number)
+{
+	redis_filling_echoed(arg, number);
+}
+
 static void on_relay_state(void *arg, bool up)
 {
 	struct redis *r = arg;
@@ -40,15 +64,16 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
 	r->watch = *watch;
-	r->fill_last = &r->fill;
+	r->passes = conf->pass_through;
+	redis_filling_init(&r->filling);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .arg = r});
-	for (int i = 0; i < 2 && conf->pass_through; i++)
+	for (int i = 0; i < 2; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
 			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
-		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = watch->on_change,
-		.on_flush = watch->on_flush, .on_coherence = watch->on_coherence, .arg = watch->arg});
+		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = on_change,
+		.on_flush = on_flush, .on_coherence = on_coherence, .on_echo = on_echo, .arg = r});
 	return r;
 }
 
@@ -210,10 +235,69 @@ void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key
 	buf_free(&behind);
 }
 
+/* A command on one key: its name, and the words behind the key. */
+struct words {
+	const char *name;
+	size_t n;
+	struct buf rest;
+};
+
+/* The command, unless what is there is stale: then that is removed first, or (ARGV[3]) the
+ * reply is that of a key that is not there. */
+static const char window_script[] =
+	"local left = redis.call('PTTL', KEYS[1]) "
+	"if left >= tonumber(ARGV[1]) and left < tonumber(ARGV[2]) then "
+	"if ARGV[3] == 'number' then return 0 end "
+	"if ARGV[3] == 'nil' then return false end "
+	"redis.call('DEL', KEYS[1]) end "
+	"return redis.pcall(ARGV[4], KEYS[1], unpack(ARGV, 5))";
+
+/* Sends the command as it is, or with a window. Frees w->rest. */
+static void send_words(struct redis_op *op, redis_take_fn take, const struct key *key, struct words *w,
+	const struct redis_window *stale, const char *absent)
+{
+	struct buf b = BUF_INIT;
+	reply_add_array(&b, w->n + (stale->below_ms ? 8 : 2));
+	if (stale->below_ms) {
+		redis_add_word(&b, "EVAL");
+		redis_add_word(&b, window_script);
+		redis_add_word(&b, "1");
+		reply_add_bulk(&b, key->data, key->len);
+		redis_add_number(&b, stale->from_ms);
+		redis_add_number(&b, stale->below_ms);
+		redis_add_word(&b, absent);
+	}
+	redis_add_word(&b, w->name);
+	if (!stale->below_ms)
+		reply_add_bulk(&b, key->data, key->len);
+	buf_add(&b, w->rest.data, w->rest.len);
+	buf_free(&w->rest);
+	redis_op_send(op, take, &b);
+}
+
+/* A stale value is as good as none, but for a write that is to happen only if there is one. */
+static void send_windowed_set(struct redis_op *op, const struct key *key, struct value *value, const struct redis_set *how)
+{
+	struct words w = {.name = "SET", .rest = BUF_INIT};
+	reply_add_bulk(&w.rest, value->data, value->len);
+	w.n = 1 + add_set_options(&w.rest, how);
+	send_words(op, how->wants_old ? take_value : take_written, key, &w, &how->stale,
+		how->condition == REDIS_IF_PRESENT ? "nil" : "");
+}
+
+static bool depends_on_what_is_there(const struct redis_set *how)
+{
+	return how->condition != REDIS_ALWAYS || how->wants_old || how->keeps_ttl;
+}
+
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg)
 {
-	redis_op_send_set(redis_op_new(r, done, arg), how->wants_old ? take_value : take_written, key, value, how);
+	struct redis_op *op = redis_op_new(r, done, arg);
+	if (how->stale.below_ms && depends_on_what_is_there(how))
+		send_windowed_set(op, key, value, how);
+	else
+		redis_op_send_set(op, how->wants_old ? take_value : take_written, key, value, how);
 	tell_changed(r, key, 1);
 }
 
@@ -230,10 +314,11 @@ static void send_delete(struct redis_op *op, redis_take_fn take, const struct ke
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, n + 1);
 	redis_add_word(&b, leases ? "UNLINK" : "DEL");
-	if (leases)
-		redis_add_leases(&b, keys, n);
-	for (size_t i = 0; !leases && i < n; i++)
-		reply_add_bulk(&b, keys[i].data, keys[i].len);
+	for (size_t i = 0; i < n; i++)
+		if (leases)
+			redis_add_lease(&b, &keys[i]);
+		else
+			reply_add_bulk(&b, keys[i].data, keys[i].len);
 	redis_op_send(op, take, &b);
 }
 
@@ -250,52 +335,59 @@ void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, vo
 	send_key_command(redis_op_new(r, done, arg), take_number, "EXISTS", key);
 }
 
-/* GETEX key [PX ms | PXAT ms | PERSIST], GETDEL key. */
-static size_t add_reading_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+static void add_time(struct words *w, const struct redis_edit *how)
 {
-	redis_add_word(b, how->what == REDIS_EDIT_DELETE ? "GETDEL" : "GETEX");
-	reply_add_bulk(b, key->data, key->len);
-	if (how->what == REDIS_EDIT_DELETE)
-		return 2;
-	if (how->what == REDIS_EDIT_PERSIST) {
-		redis_add_word(b, "PERSIST");
-		return 3;
-	}
-	redis_add_word(b, how->ends_at_ms ? "PXAT" : "PX");
-	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
-	return 4;
+	redis_add_number(&w->rest, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
+	w->n++;
+}
+
+static void add_option(struct words *w, const char *word)
+{
+	redis_add_word(&w->rest, word);
+	w->n++;
+}
+
+/* GETEX key PX ms | PXAT ms | PERSIST, GETDEL key. */
+static void set_reading_words(struct words *w, const struct redis_edit *how)
+{
+	w->name = how->what == REDIS_EDIT_DELETE ? "GETDEL" : "GETEX";
+	if (how->what == REDIS_EDIT_PERSIST)
+		add_option(w, "PERSIST");
+	if (how->what != REDIS_EDIT_TTL)
+		return;
+	add_option(w, how->ends_at_ms ? "PXAT" : "PX");
+	add_time(w, how);
 }
 
 /* PERSIST key, PEXPIRE key ms [condition], PEXPIREAT key ms [condition]. */
-static size_t add_edit(struct buf *b, const struct key *key, const struct redis_edit *how)
+static void set_words(struct words *w, const struct redis_edit *how)
 {
-	bool persists = how->what == REDIS_EDIT_PERSIST;
-	redis_add_word(b, persists ? "PERSIST" : how->ends_at_ms ? "PEXPIREAT" : "PEXPIRE");
-	reply_add_bulk(b, key->data, key->len);
-	if (persists)
-		return 2;
-	redis_add_number(b, how->ends_at_ms ? how->ends_at_ms : how->ttl_ms);
-	if (how->condition)
-		redis_add_word(b, how->condition);
-	return how->condition ? 4 : 3;
+	w->name = how->what == REDIS_EDIT_PERSIST ? "PERSIST" : how->ends_at_ms ? "PEXPIREAT" : "PEXPIRE";
+	if (how->what == REDIS_EDIT_PERSIST)
+		return;
+	add_time(w, how);
+	const char *condition = how->condition, *second = condition ? strchr(condition, ' ') : NULL;
+	if (second) {
+		reply_add_bulk(&w->rest, condition, (size_t)(second - condition));
+		w->n++;
+		condition = second + 1;
+	}
+	if (condition)
+		add_option(w, condition);
 }
 
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);
-	struct buf words = BUF_INIT, b = BUF_INIT;
+	struct words w = {.rest = BUF_INIT};
 	if (how->what == REDIS_EDIT_DELETE)
 		send_delete(op, NULL, key, 1, true);
-	reply_add_array(&b, how->wants_value ? add_reading_edit(&words, key, how) : add_edit(&words, key, how));
-	buf_add(&b, words.data, words.len);
-	buf_free(&words);
-	redis_op_send(op, how->wants_value ? take_value : take_number, &b);
+	if (how->wants_value)
+		set_reading_words(&w, how);
+	else
+		set_words(&w, how);
+	send_words(op, how->wants_value ? take_value : take_number, key, &w, &how->stale, how->wants_value ? "nil" : "number");
 	tell_changed(r, key, 1);
-}
-
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg)
-{
-	redis_edit(r, key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = ttl_ms}, done, arg);
 }
 
 /* ---- passing on ---- */
@@ -307,7 +399,7 @@ struct redis_link *redis_relay_of(const struct redis *r, int resp)
 
 bool redis_passes(const struct redis *r)
 {
-	return r->relays[0] != NULL;
+	return r->passes;
 }
 
 void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
@@ -401,8 +493,15 @@ size_t redis_pending(const struct redis *r)
 
 const struct redis_stats *redis_stats(struct redis *r)
 {
-	const struct redis_link_stats *link = redis_link_stats(r->link);
-	r->stats = (struct redis_stats){.commands = link->commands, .errors = r->stats.errors,
-		.timeouts = link->timeouts, .connects = link->connects, .drops = link->drops, .pending = link->pending};
+	const struct redis_link *links[] = {r->link, r->relays[0], r->relays[1]};
+	r->stats = (struct redis_stats){.errors = r->stats.errors};
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		const struct redis_link_stats *s = redis_link_stats(links[i]);
+		r->stats.commands += s->commands;
+		r->stats.pending += redis_link_up(links[i]) ? s->pending : 0;
+	}
+	r->stats.timeouts = redis_link_stats(r->link)->timeouts;
+	r->stats.connects = redis_link_stats(r->link)->connects;
+	r->stats.drops = redis_link_stats(r->link)->drops;
 	return &r->stats;
 }

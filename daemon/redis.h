@@ -31,16 +31,14 @@ enum redis_status {
 };
 
 #define REDIS_TOKEN_LEN 16
-#define REDIS_MARK_MAX 48
 
 /* Lives during the callback; value_ref what is kept. */
 struct redis_result {
 	enum redis_status status;
 	struct value *value;    /* redis_read */
 	int64_t ttl_ms;         /* redis_read, redis_probe: what is left; -1: no end */
-	int64_t number;         /* redis_delete, redis_expire: keys touched; redis_probe: bytes; others say */
+	int64_t number;         /* redis_delete: keys touched; redis_probe: bytes; others say */
 	char holder[REDIS_TOKEN_LEN + 1];       /* redis_acquire */
-	char mark[REDIS_MARK_MAX];              /* redis_fill: what the key looks like now, for redis_unfill */
 	const char *error;
 };
 
@@ -85,6 +83,13 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,
 	enum redis_condition condition, redis_done_fn done, void *arg);
 
+/* A value that has so much left, from_ms <= left < below_ms, counts as absent: it is past the TTL
+ * that it was given, and only kept for the worst case. below_ms 0: none does. Where there is a
+ * window a write by ours is told of by tracking, as if it were another's. */
+struct redis_window {
+	int64_t from_ms, below_ms;
+};
+
 /* SET with all its options. With wants_old result.value is what was there before, or REDIS_NIL
  * if nothing was: whether the condition held follows from that. */
 struct redis_set {
@@ -93,6 +98,7 @@ struct redis_set {
 	bool keeps_ttl;
 	bool wants_old;                 /* Redis 6.2 and later; with REDIS_IF_ABSENT 7.0 */
 	enum redis_condition condition;
+	struct redis_window stale;      /* heeded where it makes a difference */
 };
 void redis_write_as(struct redis *r, const struct key *key, struct value *value, const struct redis_set *how,
 	redis_done_fn done, void *arg);
@@ -103,17 +109,15 @@ struct redis_edit {
 	enum { REDIS_EDIT_TTL, REDIS_EDIT_PERSIST, REDIS_EDIT_DELETE } what;    /* REDIS_EDIT_DELETE: with wants_value only */
 	int64_t ttl_ms;                 /* REDIS_EDIT_TTL: from now; past if not positive */
 	int64_t ends_at_ms;             /* in its place, as in redis_set; 0: see ttl_ms */
-	const char *condition;          /* NX, XX, GT or LT, on the TTL (Redis 7.0 and later); or NULL */
+	const char *condition;          /* on the TTL: NX, XX, GT, LT or "XX LT" (Redis 7.0 and later); or NULL */
 	bool wants_value;               /* result.value: what is there, or REDIS_NIL; else result.number: 1 if it was changed */
+	struct redis_window stale;
 };
 void redis_edit(struct redis *r, const struct key *key, const struct redis_edit *how, redis_done_fn done, void *arg);
 
 /* DEL of all in one command, after the leases of fetches under way for them, so that
  * none of these can be stored any more. */
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg);
-
-/* PEXPIRE; number is 1 if the key is there. */
-void redis_expire(struct redis *r, const struct key *key, int64_t ttl_ms, redis_done_fn done, void *arg);
 
 /* PTTL and STRLEN in one round trip; REDIS_NIL if the key is not there. */
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
@@ -145,26 +149,30 @@ typedef void (*redis_abort_fn)(void *arg, const char *error, const char *reason)
 void redis_transaction_begin(struct redis *r, int resp);
 void redis_transaction_end(struct redis *r, redis_abort_fn on_abort, void *arg);
 
-/* ---- leases: one fetch for the fleet, and fenced fills; see redis_lease.c ---- */
+/* ---- leases: one fetch for the fleet; see redis_lease.c ---- */
 
 enum redis_lease {
 	REDIS_LEASE_WON,                /* fetch, then redis_fill or redis_release */
 	REDIS_LEASE_HELD,               /* somebody fetches: ttl_ms says for how long at the most */
-	REDIS_LEASE_PRESENT,            /* the value has come meanwhile: read again */
+	REDIS_LEASE_PRESENT,            /* a newer value has come meanwhile: read again */
 	REDIS_LEASE_ABSENT,             /* somebody fetched: the key does not exist */
 	REDIS_LEASE_FAILED,             /* somebody fetched and failed: error says why; not again before ttl_ms */
+	REDIS_LEASE_UNSTORED,           /* who was waited for fetched what is not stored: fetch, without a lease */
 };
 
 enum redis_claim {
 	REDIS_CLAIM_ABSENT,             /* only while there is no value: else PRESENT */
-	REDIS_CLAIM_REFRESH,            /* whether there is one or not */
-	REDIS_CLAIM_ALWAYS,             /* and whatever the last fetch came to: never ABSENT or FAILED */
+	REDIS_CLAIM_REFRESH,            /* only while there is none that ends later than left_ms from now: else PRESENT */
+	REDIS_CLAIM_REPLACE,            /* whether there is one or not */
+	REDIS_CLAIM_ALWAYS,             /* and whatever the last fetch came to: never ABSENT, FAILED or UNSTORED */
 };
 
 struct redis_bid {
 	const char *token;              /* in whose name: REDIS_TOKEN_LEN characters */
 	int64_t lease_ms;               /* for how long */
 	enum redis_claim claim;
+	int64_t left_ms;                /* REDIS_CLAIM_REFRESH */
+	bool defies_failure;            /* never FAILED */
 	const char *awaited;            /* the token of the holder waited for before, or "" */
 };
 
@@ -174,19 +182,8 @@ void redis_acquire(struct redis *r, const struct key *key, const struct redis_bi
 /* Another lease_ms for a lease that is still ours; nobody waits for the answer. */
 void redis_renew(struct redis *r, const struct key *key, const char *token, int64_t lease_ms);
 
-/* Stores the fetched value and gives the lease back, if the lease is still ours and the
- * key is as it was when we got it. number is 1 if it was stored. */
-void redis_fill(struct redis *r, const struct key *key, const char *token, struct value *value, int64_t ttl_ms,
-	redis_done_fn done, void *arg);
-
-/* Takes a fill back, if the key still looks like mark. For when a change is heard of that
- * may have been made before the fill, unseen by it (a key set and deleted again is absent
- * as it was). Nobody waits for the answer. */
-void redis_unfill(struct redis *r, const struct key *key, const char *mark);
-
-/* Gives the lease back, if it is still ours. With an outcome other than WON the others
- * are told of it for tell_ms: ABSENT (tell_ms 0: only those who wait for it), or FAILED
- * with error. Nobody waits for the answer. */
+/* Gives the lease back, if it is still ours: WON; FAILED with error, which all are told for
+ * tell_ms; or UNSTORED, which those are told who wait. Nobody waits for the answer. */
 void redis_release(struct redis *r, const struct key *key, const char *token, enum redis_lease outcome,
 	const char *error, int64_t tell_ms);
 
@@ -195,6 +192,21 @@ void redis_told_absent(struct redis *r, const struct key *key, redis_done_fn don
 
 /* If key is the lease of a key: that key, borrowed from it. */
 bool redis_lease_of(const struct key *lease, struct key *key);
+
+/* ---- fills that never cover something newer; see redis_fill.c ---- */
+
+/* Stores what was fetched, value for ttl_ms (0: no end), and gives the lease back, if the lease
+ * is still ours and the key is as it was when we got it. With value NULL the key does not
+ * exist: it is removed, and all are told so for ttl_ms (0: only those who wait for us).
+ * number is 1 if that was done. Where changes are heard of, all that were made before it
+ * have been heard of by then. A lease is not to be renewed meanwhile. */
+void redis_fill(struct redis *r, const struct key *key, const char *token, struct value *value, int64_t ttl_ms,
+	redis_done_fn done, void *arg);
+
+/* Removes key, if it still has the bytes of value: what was stored is to be taken back, since a
+ * change was heard of that was made before, unseen (a key set and deleted again is absent
+ * as it was). Nobody waits for the answer. */
+void redis_unfill(struct redis *r, const struct key *key, struct value *value);
 
 /* How much of what changes in Redis is heard; why no more (tracking_refusal), and why it is
  * proved by messages (tracking_unwritable). */

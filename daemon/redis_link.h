@@ -86,6 +86,9 @@ void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsig
  * if it is large, a copy if it is small; NULL without memory. */
 struct value *redis_link_value(const struct redisReply *reply);
 
+/* Calls done with the reply in these bytes (RESP2), which are all of it, as a link does with one of its own. */
+void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg);
+
 struct redis_link_stats {
 	uint64_t commands, timeouts, connects, drops;
 	size_t pending;

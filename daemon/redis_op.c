@@ -1,7 +1,6 @@
 /* Operations on Redis; see redis_op.h. */
 #include "redis_op.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,12 +48,16 @@ static void on_reply(void *arg, const redisReply *reply, const char *reason)
 	op->done(op->arg, &op->result);
 	value_unref(op->result.value);
 	free(op->error);
+	free(op->takes);
 	free(op);
 }
 
 void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct iovec *pieces, size_t n)
 {
-	assert(op->n_replies < REDIS_OP_REPLIES);
+	if (op->n_replies == op->cap) {
+		op->cap = op->cap ? op->cap * 2 : 4;
+		op->takes = xrealloc(op->takes, op->cap * sizeof(*op->takes));
+	}
 	op->takes[op->n_replies++] = take;
 	if (op->redis->open)
 		redis_transaction_add(op->redis->open, pieces, n, on_reply, op);

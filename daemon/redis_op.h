@@ -1,25 +1,38 @@
-/* What redis.c and redis_lease.c share: an operation is one or more commands sent in
+/* What redis.c, redis_lease.c and redis_fill.c share: an operation is one or more commands sent in
  * one go, and how to read each of their replies into the one result. For nobody else. */
 #ifndef CATCACHED_REDIS_OP_H
 #define CATCACHED_REDIS_OP_H
 
 #include <hiredis/hiredis.h>
+#include <sys/queue.h>
 
 #include "redis.h"
 
 struct buf;
 struct transaction;
 
-#define REDIS_OP_REPLIES 5
+#define REDIS_AWAITED_TOLD_MS 1000      /* what those who waited for a fetch are told stays for so long: till they have asked */
+
+struct fill;
+struct batch;
+
+/* Fills on their way; see redis_fill.c. */
+struct filling {
+	TAILQ_HEAD(fills, fill) waiting;        /* for the next batch */
+	struct batch *batch;                    /* being made; NULL: none */
+	TAILQ_HEAD(batches, batch) taken;       /* by Redis; their echoes are still to come */
+	uint64_t number, echoed;                /* of the last echo that was ordered, and of the last that was heard */
+};
 
 struct redis {
 	struct redis_link *link;        /* carries every command of ours */
-	struct redis_link *relays[2];   /* carry what clients have for Redis, in RESP2 and RESP3; NULL: redis.pass_through is off */
+	struct redis_link *relays[2];   /* carry what clients have for Redis, and transactions, in RESP2 and RESP3 */
+	bool passes;                    /* redis.pass_through */
 	struct transaction *open;       /* takes the commands of operations while it is being made; see redis_transaction.c */
 	struct tracking *tracking;
 	struct redis_watch watch;
 	struct redis_stats stats;
-	struct fill *fill, **fill_last; /* fills in order; the first is being made; see redis_lease.c */
+	struct filling filling;
 };
 
 struct redis_op;
@@ -27,8 +40,8 @@ typedef void (*redis_take_fn)(struct redis_op *op, const redisReply *reply);
 
 struct redis_op {
 	struct redis *redis;
-	redis_take_fn takes[REDIS_OP_REPLIES];  /* how to read the replies, in order; NULL: not at all */
-	unsigned n_replies, taken;
+	redis_take_fn *takes;           /* how to read the replies, in order; NULL: not at all */
+	unsigned n_replies, taken, cap;
 	int64_t sent_ms;
 	redis_done_fn done;
 	void *arg;
@@ -57,8 +70,27 @@ struct redis_link *redis_relay_of(const struct redis *r, int resp);
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
 	const struct redis_set *how);
 
-/* The names of the keys' leases, as words of a command. */
-void redis_add_leases(struct buf *b, const struct key *keys, size_t n);
+/* The name of the key's lease, as a word of a command. */
+void redis_add_lease(struct buf *b, const struct key *key);
+
+/* EVAL script, with key (unless NULL) and the lease of lease_of as KEYS, and room for n_args ARGV behind. */
+void redis_begin_script(struct buf *b, const char *script, const struct key *key, const struct key *lease_of, size_t n_args);
+
+/* What a key looks like; with a digest of its value if is_deep. */
+#define REDIS_MARK_SCRIPT \
+	"local function mark(k, is_deep) " \
+	"if redis.call('EXISTS', k) == 0 then return '-' end " \
+	"local len = redis.pcall('STRLEN', k) " \
+	"local ends = redis.pcall('PEXPIRETIME', k) " \
+	"if type(len) == 'table' then return 'other' end " \
+	"if type(ends) == 'table' then ends = 'unknown' end " \
+	"local m = ends .. ':' .. len " \
+	"if is_deep then m = m .. ':' .. redis.sha1hex(redis.call('GET', k)) end " \
+	"return m end "
+
+void redis_filling_init(struct filling *f);
+void redis_filling_echoed(struct redis *r, uint64_t number);
+void redis_filling_broke(struct redis *r);              /* coherence has changed: no echo comes any more */
 
 /* Words of a command. */
 void redis_add_word(struct buf *b, const char *word);

@@ -90,24 +90,14 @@ static void fail_all(struct transaction *t, const char *error, const char *reaso
 	buf_free(&line);
 }
 
-/* An element as hiredis reads it. What operations ask for has the same look in both
- * versions, but for the nil of RESP3. */
+/* What operations ask for has the same look in both versions of RESP, but for the nil of RESP3. */
 static void give(const struct member *m, const char *data, size_t len)
 {
 	static const char nil[] = "$-1\r\n";
-	redisReader *reader = redisReaderCreate();
-	void *reply = NULL;
-	if (data[0] == '_') {
-		data = nil;
-		len = sizeof(nil) - 1;
-	}
-	if (!reader || redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
-		reply = NULL;
-	m->done(m->arg, reply, reply ? "" : "a reply that is not understood");
-	if (reply)
-		freeReplyObject(reply);
-	if (reader)
-		redisReaderFree(reader);
+	if (data[0] == '_')
+		redis_link_read_reply(nil, sizeof(nil) - 1, m->done, m->arg);
+	else
+		redis_link_read_reply(data, len, m->done, m->arg);
 }
 
 static void distribute(struct transaction *t)

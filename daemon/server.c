@@ -19,6 +19,7 @@
 #define BACKLOG 1024
 #define ACCEPTS 64              /* taken in one turn of the loop */
 #define PAUSE_MS 100            /* without descriptors, accepting rests this long */
+#define SWEEP_MAX_MS 1000
 #define ARGS_EXTRA (1 << 20)    /* bytes of a request beyond one argument of the largest size */
 
 struct listener {
@@ -29,6 +30,7 @@ struct listener {
 	bool is_starved;                /* accepting has failed and was told */
 	struct event *acceptable;
 	struct event *resume;
+	struct event *sweep;            /* closes idle clients; NULL: they may stay */
 };
 
 static void turn_away(int fd)
@@ -82,6 +84,28 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 	struct listener *l = arg;
 	(void)fd, (void)what;
 	event_add(l->acceptable, NULL);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = ((struct listener *)arg)->server;
+	(void)fd, (void)what;
+	clock_update();
+	for (struct client *c = s->clients, *next; c; c = next) {
+		next = client_next(c);
+		s->stats.idle += client_close_if_idle(c, s->conf->idle_timeout_ms);
+	}
+}
+
+/* Idle clients are noticed within a tenth of the time-out, or a second. */
+static void start_sweeping(struct listener *l)
+{
+	int64_t ms = l->server->conf->idle_timeout_ms;
+	if (!ms)
+		return;
+	ms = ms > 10 * SWEEP_MAX_MS ? SWEEP_MAX_MS : ms / 10 + 1;
+	l->sweep = event_new(l->server->base, -1, EV_PERSIST, on_sweep, l);
+	event_add(l->sweep, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
 /* ---- the socket file ---- */
@@ -185,36 +209,59 @@ static void remove_own(const struct listener *l)
 		unlink(path);
 }
 
-struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error)
+static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	int fd = listen_at(conf, error);
-	if (fd < 0)
-		return NULL;
+	(void)fd, (void)what;
+	clock_update();
+	client_drive_ready(arg);
+}
+
+struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog)
+{
 	struct server *s = xcalloc(1, sizeof(*s));
-	struct listener *l = xcalloc(1, sizeof(*l));
-	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .listener = l, .spare = OUT_INIT,
+	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .spare = OUT_INIT,
 		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
 		.stats.started_ms = clock_ms()};
+	s->drive = evtimer_new(base, on_ready, s);
+	return s;
+}
+
+int server_listen(struct server *s, char **error)
+{
+	int fd = listen_at(s->conf, error);
+	if (fd < 0)
+		return -1;
+	struct listener *l = s->listener = xcalloc(1, sizeof(*l));
 	*l = (struct listener){.server = s, .fd = fd};
 	remember_own(l);
-	l->acceptable = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
-	l->resume = evtimer_new(base, on_resume, l);
+	l->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
+	l->resume = evtimer_new(s->base, on_resume, l);
 	event_add(l->acceptable, NULL);
-	return s;
+	start_sweeping(l);
+	return 0;
+}
+
+static void listener_free(struct listener *l)
+{
+	if (!l)
+		return;
+	event_free(l->acceptable);
+	event_free(l->resume);
+	if (l->sweep)
+		event_free(l->sweep);
+	close(l->fd);
+	remove_own(l);
+	free(l);
 }
 
 void server_free(struct server *s)
 {
 	if (!s)
 		return;
-	struct listener *l = s->listener;
-	event_free(l->acceptable);
-	event_free(l->resume);
-	close(l->fd);
-	remove_own(l);
-	free(l);
+	listener_free(s->listener);
 	while (s->clients)
 		client_free(s->clients);
+	event_free(s->drive);
 	buf_free(&s->scratch);
 	out_fini(&s->spare);
 	free(s);

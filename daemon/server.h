@@ -11,6 +11,7 @@
 struct catalog;
 struct client;
 struct conf;
+struct event;
 struct event_base;
 
 struct server_stats {
@@ -18,6 +19,7 @@ struct server_stats {
 	uint64_t connections, rejected; /* accepted so far; turned away at max_clients */
 	uint64_t commands;              /* run so far */
 	uint64_t protocol_errors;
+	uint64_t over_output, idle;     /* closed: owed more than listen.max_output; silent for listen.idle_timeout */
 };
 
 /* What all clients share. Clients use it directly; nobody else writes it. */
@@ -28,15 +30,20 @@ struct server {
 	struct request_limits limits;
 	struct client *clients;         /* linked through client_next */
 	size_t n_clients;
+	struct client *ready;           /* whose replies have come; driven by drive */
+	struct event *drive;
 	struct buf scratch;             /* where a client without unfinished input reads to */
 	struct out spare;               /* output buffers of the last client that was done with them */
 	struct server_stats stats;
-	struct listener *listener;
+	struct listener *listener;      /* NULL: it does not listen */
 };
 
+/* A server that nobody can connect to yet. */
+struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog);
+
 /* Listens on conf->listen_path. A socket file that nobody listens on is replaced, one
- * that is in use is not. NULL and *error (free it): a sentence for the operator. */
-struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog, char **error);
+ * that is in use is not. 0; or -1 and *error (free it): a sentence for the operator. */
+int server_listen(struct server *s, char **error);
 
 /* Closes the socket and all clients. NULL is allowed. */
 void server_free(struct server *s);

@@ -47,13 +47,11 @@ void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
 		.in_redis = true, .max_value = conf->max_request};
 	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
-	t->is_clearing = xcalloc(conf->n_types + 1, sizeof(*t->is_clearing));
 }
 
 void tiers_fini(struct tiers *t)
 {
 	free(t->counters);
-	free(t->is_clearing);
 }
 
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key)
@@ -79,7 +77,7 @@ bool tiers_has_redis(const struct tiers *t, const struct conf_type *type)
 
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type)
 {
-	return tiers_has_redis(t, type) && redis_up(t->redis) && !t->is_clearing[type->index];
+	return tiers_has_redis(t, type) && redis_up(t->redis);
 }
 
 int64_t tiers_ttl_ms(const struct conf_type *type)
@@ -117,6 +115,12 @@ void tiers_set_coherence(struct tiers *t, enum coherence now)
 	t->trusted_epoch = now == COHERENCE_AWAY ? 0 : now == COHERENCE_DEAF ? t->epoch + 1 : t->epoch;
 }
 
+void tiers_distrust(struct tiers *t)
+{
+	t->epoch++;
+	t->trusted_epoch += t->trusted_epoch > 0;
+}
+
 void tiers_set_guarded(struct tiers *t, bool guarded)
 {
 	if (t->is_guarded == guarded)
@@ -144,12 +148,12 @@ static bool is_suspect(const struct tiers *t, const struct conf_type *type, cons
 	return trust_ms && clock_ms() >= e->stored_ms + trust_ms;
 }
 
-/* When refresh_ahead begins for a value that ends at expires_ms. */
-static int64_t ahead_ms(const struct conf_type *type, int64_t expires_ms)
+/* When refresh_ahead begins for a value that came at stored_ms and ends at expires_ms. */
+static int64_t ahead_ms(const struct conf_type *type, int64_t stored_ms, int64_t expires_ms)
 {
 	if (expires_ms == MEMORY_FOREVER || type->fetch.kind == CONF_FETCH_NONE || type->refresh_ahead <= 0)
 		return MEMORY_FOREVER;
-	return expires_ms - (int64_t)((1 - type->refresh_ahead) * (double)type->ttl_ms);
+	return expires_ms - (int64_t)((1 - type->refresh_ahead) * (double)(expires_ms - stored_ms));
 }
 
 enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e)
@@ -158,7 +162,7 @@ enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, 
 	if (is_suspect(t, type, e))
 		return FRESH_SUSPECT;
 	if (now_ms < e->expires_ms)
-		return e->value && now_ms >= ahead_ms(type, e->expires_ms) ? FRESH_AHEAD : FRESH_YES;
+		return e->value && now_ms >= ahead_ms(type, e->stored_ms, e->expires_ms) ? FRESH_AHEAD : FRESH_YES;
 	return now_ms < e->expires_ms + type->stale_while_revalidate_ms ? FRESH_STALE : FRESH_HELD;
 }
 
@@ -189,7 +193,7 @@ static int64_t end_ms(int64_t span_ms)
  * Redis tells nothing by itself that is never long. */
 static int64_t fresh_ms(const struct tiers *t, const struct conf_type *type, int64_t stored_ms, int64_t expires_ms)
 {
-	int64_t fresh = earlier(expires_ms, ahead_ms(type, expires_ms));
+	int64_t fresh = earlier(expires_ms, ahead_ms(type, stored_ms, expires_ms));
 	if (!tiers_has_redis(t, type))
 		return fresh;
 	if (memory_ttl_ms(type))

@@ -56,7 +56,6 @@ struct tiers {
 	uint32_t trusted_epoch;         /* entries from before it are suspect; 0: none is */
 	bool is_guarded;                /* the guard key exists, as far as is known */
 	uint64_t guard_changes;         /* how often is_guarded has changed */
-	bool *is_clearing;              /* by type index: being cleared in Redis after an outage; it is not read there */
 	struct conf_type undeclared;    /* keys of no type: in Redis only; its index is conf->n_types */
 	struct type_counters *counters; /* by type index, undeclared last */
 };
@@ -73,7 +72,7 @@ struct type_counters *tiers_count(struct tiers *t, const struct conf_type *type)
 /* Redis is a tier of the type and is not off; it may still be down. */
 bool tiers_has_redis(const struct tiers *t, const struct conf_type *type);
 
-/* Redis is a tier of the type, answers now, and may be believed about the type. */
+/* Redis is a tier of the type, and answers now. */
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type);
 
 /* The TTL for a value that comes without one: the type's, shortened by up to its
@@ -91,6 +90,9 @@ int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms);   
 
 /* Redis's changes are heard of, or not any more: moves the epoch. */
 void tiers_set_coherence(struct tiers *t, enum coherence now);
+
+/* Nothing that is held is trusted any more until it is compared with Redis. */
+void tiers_distrust(struct tiers *t);
 
 void tiers_set_guarded(struct tiers *t, bool guarded);
 

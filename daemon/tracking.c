@@ -1,7 +1,7 @@
 /* Tracking; see tracking.h.
  *
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
- *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id}
+ *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id}, catcached:echo:id
  *   probe  link: PSETEX catcached:probe:{id} every PROBE_MS, seen again on sub
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
@@ -27,6 +27,7 @@
 #define INVALIDATE_CHANNEL "__redis__:invalidate"
 #define OWN_CHANNEL CONF_OWN_PREFIX "changed"
 #define PROBES CONF_OWN_PREFIX "probe:"
+#define ECHO_CHANNEL CONF_OWN_PREFIX "echo:"    /* and our id: numbers that we send ourselves */
 #define PROBE_MS 500
 #define PROBE_LATE_MS 1400      /* without a proof for so long the link is taken for dead */
 #define PROBE_TTL_MS 10000
@@ -54,7 +55,8 @@ struct tracking {
 	struct event *timer;
 	char id[ID_LEN + 1];            /* of this process */
 	char probe_key[64];
-	const char *channels[4];
+	char echo_channel[64];
+	const char *channels[5];
 	struct probe probing;
 	char unwritable[REASON_MAX];    /* why the probe cannot be written; "" while it can */
 	char refusal[REASON_MAX];       /* why tracking is refused; "" while it is not */
@@ -289,6 +291,8 @@ static void on_message(void *arg, const redisReply *reply, const char *reason)
 	(void)reason;
 	if (strcmp(channel, t->probe_key) == 0)
 		proved(t);
+	else if (strcmp(channel, t->echo_channel) == 0 && payload->type == REDIS_REPLY_STRING)
+		t->options.on_echo(t->options.arg, strtoull(payload->str, NULL, 10));
 	else if (strcmp(channel, OWN_CHANNEL) == 0 && payload->type == REDIS_REPLY_STRING)
 		told(t, payload->str, (size_t)payload->len);
 	else if (payload->type == REDIS_REPLY_NIL)
@@ -312,6 +316,14 @@ void tracking_publish(struct tracking *t, const struct key *keys, size_t n)
 		redis_link_send_buf(t->options.data, &b, ignore_reply, NULL);
 		buf_free(&message);
 	}
+}
+
+void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number)
+{
+	char digits[24];
+	snprintf(digits, sizeof(digits), "%" PRIu64, number);
+	reply_add_array(b, 3);
+	add_words(b, 3, (const char *const[]){"PUBLISH", t->echo_channel, digits});
 }
 
 /* ---- proof of life ---- */
@@ -488,9 +500,11 @@ struct tracking *tracking_new(const struct tracking_options *options)
 	t->options = *options;
 	snprintf(t->id, sizeof(t->id), "%016" PRIx64, id);
 	snprintf(t->probe_key, sizeof(t->probe_key), PROBES "{%s}", t->id);
+	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s%s", ECHO_CHANNEL, t->id);
 	t->channels[0] = INVALIDATE_CHANNEL;
 	t->channels[1] = OWN_CHANNEL;
 	t->channels[2] = t->probe_key;
+	t->channels[3] = t->echo_channel;
 	t->sub = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,
 		.name = "catcached-tracking", .on_state = on_sub, .channels = t->channels, .on_message = on_message, .is_held = true, .arg = t});
 	t->probe = redis_link_new(options->base, &(struct redis_link_options){.conf = options->conf,

@@ -22,6 +22,7 @@
 
 #include "key.h"
 
+struct buf;
 struct conf_redis;
 struct event_base;
 struct redis_link;
@@ -45,6 +46,7 @@ struct tracking_options {
 	void (*on_change)(void *arg, const struct key *key);    /* the key was changed, or is gone */
 	void (*on_flush)(void *arg);                            /* every key is gone */
 	void (*on_coherence)(void *arg, enum coherence now);
+	void (*on_echo)(void *arg, uint64_t number);            /* see tracking_add_echo */
 	void *arg;
 };
 
@@ -71,6 +73,11 @@ const char *tracking_unwritable(const struct tracking *t);
 
 /* We changed these keys: tells the other sidecars if Redis may not do so for one of them. */
 void tracking_publish(struct tracking *t, const struct key *keys, size_t n);
+
+/* Adds a command to b that, when it is executed, makes us hear of number, unless coherence
+ * changes before that. What was changed before, in an earlier round of Redis's loop, is
+ * heard of before, what was changed after, after. */
+void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number);
 
 /* Counts so far. */
 struct tracking_stats {

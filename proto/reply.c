@@ -81,8 +81,11 @@ void reply_add_simple(struct buf *b, const char *text)
 
 void reply_add_error(struct buf *b, const char *text)
 {
-	size_t first = b->len + 1;
-	add_line(b, '-', text, strlen(text));
+	text += strspn(text, CRLF);
+	size_t first = b->len + 1, len = strlen(text);
+	while (len > 0 && strchr(CRLF, text[len - 1]))
+		len--;
+	add_line(b, '-', text, len);
 	for (size_t i = first; i + CRLF_LEN < b->len; i++)
 		if (b->data[i] == '\r' || b->data[i] == '\n')
 			b->data[i] = ' ';

@@ -21,7 +21,7 @@ struct buf;
 size_t reply_header(char *to, char type, int64_t n);
 
 void reply_add_simple(struct buf *b, const char *text);                 /* +text, which has no CR or LF */
-/* -text. CR and LF inside become blanks. text begins with its code: "ERR ...". */
+/* -text. CR and LF at its ends go, those inside become blanks. text begins with its code: "ERR ...". */
 void reply_add_error(struct buf *b, const char *text);
 void reply_add_integer(struct buf *b, int64_t n);                       /* :n */
 void reply_add_bulk(struct buf *b, const void *data, size_t len);       /* $len data */

@@ -35,15 +35,23 @@ static bool read_number(const char *text, size_t len, int64_t *n)
 	return true;
 }
 
-/* A header of an element, with its CR LF, is whole. */
+/* Reads a header, len bytes with its CR LF; *n is left alone where it says no number. False if it is none. */
+static bool read_header(const char *line, size_t len, enum shape *shape, int64_t *n)
+{
+	*shape = len ? shape_of(line[0]) : SHAPE_NONE;
+	if (len < 3 || line[len - 2] != '\r' || *shape == SHAPE_NONE)
+		return false;
+	if (*shape == SHAPE_LINE)
+		return line[0] != ':' || read_number(line + 1, len - 3, n);
+	return read_number(line + 1, len - 3, n) && *n >= -1 && *n < COUNT_MAX;
+}
+
+/* A header of an element is whole. */
 static void take_header(struct reply_scan *s, const char *line, size_t len)
 {
-	enum shape shape = shape_of(line[0]);
+	enum shape shape;
 	int64_t n = 0;
-	bool is_good = len >= 3 && line[len - 2] == '\r' && shape != SHAPE_NONE;
-	if (is_good && shape != SHAPE_LINE)
-		is_good = read_number(line + 1, len - 3, &n) && n >= -1 && n < COUNT_MAX;
-	if (!is_good) {
+	if (!read_header(line, len, &shape, &n)) {
 		s->has_failed = true;
 		return;
 	}
@@ -115,16 +123,11 @@ size_t reply_element(const char *data, size_t len, struct reply_element *e)
 {
 	const char *end = len ? memchr(data, '\n', len) : NULL;
 	size_t header = end ? (size_t)(end - data) + 1 : 0;
-	if (header < 3 || data[header - 2] != '\r')
+	enum shape shape;
+	int64_t n = 0;
+	if (!read_header(data, header, &shape, &n))
 		return 0;
-	enum shape shape = shape_of(data[0]);
-	*e = (struct reply_element){.type = data[0], .data = data + 1, .len = header - 3};
-	if (shape == SHAPE_NONE)
-		return 0;
-	if (data[0] == ':' || shape != SHAPE_LINE) {
-		if (!read_number(data + 1, header - 3, &e->number) || (shape != SHAPE_LINE && (e->number < -1 || e->number >= COUNT_MAX)))
-			return 0;
-	}
+	*e = (struct reply_element){.type = data[0], .number = n, .data = data + 1, .len = header - 3};
 	if (shape == SHAPE_LINE)
 		return header;
 	e->len = 0;

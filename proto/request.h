@@ -112,6 +112,10 @@ void request_large_filled(struct request_parser *p, size_t n);
  * caller's: those in argv[0..argc), the last of which may be only partly filled. */
 void request_fini(struct request_parser *p);
 
+/* An argument as an integer, strictly as Redis reads one: digits with an optional minus, no
+ * leading zero, nothing else, within 64 bits. False if it is none: *n is as it was. */
+bool request_integer(const struct request_arg *a, int64_t *n);
+
 /* True if the request begun so far is unfinished (for "closed in mid request"). */
 bool request_pending(const struct request_parser *p);
 

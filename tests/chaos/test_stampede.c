@@ -115,14 +115,15 @@ START_TEST(a_thousand_clients_and_a_key_that_does_not_exist)
 }
 END_TEST
 
+/* It may be one sidecar that cannot: so the next one tries, and those two are believed. */
 START_TEST(a_thousand_clients_and_a_fetch_that_fails)
 {
 	struct crowd *w = crowd_new("sleep 1; echo broken >&2; exit 3");
 	crowd_asks(w, 1);
 	int64_t took_ms = crowd_gets(w, 1, "-UNAVAILABLE fetch: exit status 3: broken\r\n");
-	ck_assert_uint_eq(harness_hook_runs(w->h, "hook"), 1);
+	ck_assert_uint_eq(harness_hook_runs(w->h, "hook"), 2);
 	if (!SANITIZED)
-		ck_assert_int_lt(took_ms, IN_TIME_MS);
+		ck_assert_int_lt(took_ms, IN_TIME_MS + FETCH_MS);
 	crowd_free(w);
 }
 END_TEST

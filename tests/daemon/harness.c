@@ -427,13 +427,13 @@ void harness_redis_resume(struct harness *h)
 	kill(h->redis, SIGCONT);
 }
 
-/* Keys of no type go to Redis, or get an error. */
+/* Keys of no type go to Redis over a connection of their own, or get an error. */
 static bool reaches_redis(redisContext *c)
 {
 	redisReply *r = ask(c, "EXISTS harness");
 	bool reached = r->type == REDIS_REPLY_INTEGER;
 	freeReplyObject(r);
-	return reached;
+	return reached && strcmp(ask_health(c, "redis.state"), "up") == 0;
 }
 
 void harness_redis_ready(redisContext *c)

@@ -459,24 +459,54 @@ START_TEST(a_holder_that_dies_delays_the_others_by_its_lease)
 }
 END_TEST
 
-START_TEST(a_hook_that_asks_for_its_own_key_is_answered_at_once)
+/* A hook that asks sidecar 0 by the function ctl. */
+static void asking_hook(struct world *w, const char *rest)
 {
-	struct world w = start();
 	const char *build = getenv("BUILD");
 	char *ctl = xasprintf("%s/catcachectl", build ? build : "build"), *path = realpath(ctl, NULL);
 	ck_assert_msg(path, "%s is missing", ctl);
-	char *script = xasprintf("own=$('%s' -s \"$DIR/s\" --raw get \"s:$1\"); other=$('%s' -s \"$DIR/s\" --raw get p:a)\n"
-		"printf 'own [%%s] other [%%s]' \"$own\" \"$other\"", path, path);
-	harness_hook(w.h, "asking", script);
+	char *script = xasprintf("ctl() { '%s' -s \"$DIR/s\" --raw \"$@\" 2>&1; }\n%s", path, rest);
+	harness_hook(w->h, "asking", script);
+	free(script);
+	free(path);
+	free(ctl);
+}
+
+START_TEST(a_hook_that_asks_for_its_own_key_is_answered_at_once)
+{
+	struct world w = start();
+	asking_hook(&w, "own=$(ctl get \"s:$1\"); other=$(ctl get p:a); printf 'own [%s] other [%s]' \"$own\" \"$other\"");
 	expect(w.c[0], "OK", "SET p:a 1");
 	int64_t began = now_ms();
 	expect(w.c[0], "\"own [] other [1]\"", "GET s:a");
 	ck_assert_int_lt(now_ms() - began, SOON_MS);    /* its time-out is 20 s */
 	expect(w.c[0], "OK", "REFRESH s:a");
 	expect(w.c[0], "\"own [own [] other [1]] other [1]\"", "GET s:a");
-	free(script);
-	free(path);
-	free(ctl);
+	harness_free(w.h);
+}
+END_TEST
+
+/* It would wait for itself until its time-out. */
+START_TEST(a_hook_that_refreshes_its_own_key_is_refused_at_once)
+{
+	struct world w = start();
+	asking_hook(&w, "for ask in refresh mget; do printf '%s: ' $ask; ctl $ask \"s:$1\"; done; exit 0");
+	int64_t began = now_ms();
+	expect_in(w.c[0], "refresh: ERR the key is being fetched by who asks for it", "GET s:a");
+	ck_assert_int_lt(now_ms() - began, SOON_MS);
+	ck_assert_uint_eq(harness_hook_runs(w.h, "asking"), 1);
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(hooks_that_ask_for_each_others_keys_are_answered_at_once)
+{
+	struct world w = start();
+	asking_hook(&w, "case $1 in a) next=b;; b) next=c;; c) next=a;; esac; printf '%s [%s]' $1 \"$(ctl get s:$next)\"");
+	int64_t began = now_ms();
+	expect(w.c[0], "\"a [b [c []]]\"", "GET s:a");
+	ck_assert_int_lt(now_ms() - began, SOON_MS);
+	ck_assert_uint_eq(harness_hook_runs(w.h, "asking"), 3);
 	harness_free(w.h);
 }
 END_TEST
@@ -793,6 +823,8 @@ int main(void)
 		who_waits_for_anothers_fetch_learns_of_its_end_at_once,
 		a_holder_that_dies_delays_the_others_by_its_lease,
 		a_hook_that_asks_for_its_own_key_is_answered_at_once,
+		a_hook_that_refreshes_its_own_key_is_refused_at_once,
+		hooks_that_ask_for_each_others_keys_are_answered_at_once,
 		a_del_on_one_sidecar_fences_the_fetch_of_the_other,
 		a_foreign_set_wins_over_a_fetch_under_way,
 		a_refresh_that_a_foreign_set_came_over_begins_anew,

@@ -228,7 +228,7 @@ END_TEST
 
 START_TEST(exit_status_1_means_that_it_does_not_exist)
 {
-	struct world w = start_with("echo nothing here; exit 1");
+	struct world w = start_with("echo nothing here >&2; exit 1");
 	expect(w.c, "nil", "GET h:a");
 	expect_nothing_stored(&w, "h:a");
 	harness_free(w.h);

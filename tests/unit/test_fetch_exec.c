@@ -118,11 +118,12 @@ START_TEST(exit_status_0_is_found_and_stdout_the_value)
 }
 END_TEST
 
-START_TEST(exit_status_1_does_not_exist_whatever_was_printed)
+START_TEST(exit_status_1_does_not_exist_unless_something_was_printed)
 {
 	struct answer a;
-	run_script(&a, "echo half a value; echo no such model >&2; exit 1");
+	run_script(&a, "echo no such model >&2; exit 1");
 	ck_assert_int_eq(a.status, FETCH_ABSENT);
+	expect_script_failed("printf '[1,2'; echo Traceback >&2; exit 1", "exit status 1: Traceback");
 }
 END_TEST
 
@@ -296,6 +297,45 @@ END_TEST
 
 /* ---- time ---- */
 
+/* What the script has written to DIR/pids: its process group, a line a run. The loop stands still. */
+static int await_groups(pid_t *groups, int n)
+{
+	char path[128];
+	int found = 0;
+	snprintf(path, sizeof(path), "%s/pids", dir);
+	for (int64_t end = rig_now_ms() + RIG_LIMIT_MS; found < n && rig_now_ms() < end; usleep(1000)) {
+		FILE *f = fopen(path, "r");
+		for (found = 0; f && found < n && fscanf(f, "%d\n", &groups[found]) == 1; )
+			found++;
+		if (f)
+			fclose(f);
+	}
+	return found;
+}
+
+/* It may ask us for something as soon as it runs, which is before we are told that it does. */
+START_TEST(hook_is_known_by_its_process_group_as_soon_as_it_runs)
+{
+	enum { N = 3 };
+	struct answer answers[N];
+	pid_t groups[N];
+	for (int i = 0; i < N; i++)
+		start_script(&answers[i], "echo $$ >>$DIR/pids; exec sleep 60", "a", 1000);
+	event_base_loop(rig.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);       /* one pass: they are begun */
+	ck_assert_int_eq(await_groups(groups, N), N);
+	for (int i = 0; i < N; i++) {
+		const struct fetch_order *order = fetch_exec_run_by(rig.self, groups[i]);
+		ck_assert_ptr_nonnull(order);
+		ck_assert_str_eq(order->name, "a");
+	}
+	ck_assert_ptr_null(fetch_exec_run_by(rig.self, getpid()));
+	for (int i = 0; i < N; i++) {
+		rig_wait(&rig, &answers[i]);
+		answer_fini(&answers[i]);
+	}
+}
+END_TEST
+
 START_TEST(hook_that_hangs_is_killed_with_all_it_started_at_its_timeout)
 {
 	struct answer a;
@@ -432,7 +472,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, exit_status_0_is_found_and_stdout_the_value);
-	tcase_add_test(tc, exit_status_1_does_not_exist_whatever_was_printed);
+	tcase_add_test(tc, exit_status_1_does_not_exist_unless_something_was_printed);
 	tcase_add_test(tc, any_other_exit_status_is_an_error_with_the_first_line_of_stderr);
 	tcase_add_test(tc, long_stderr_is_cut_and_drained);
 	tcase_add_test(tc, hook_that_dies_is_an_error_that_names_the_signal);
@@ -447,6 +487,7 @@ int main(void)
 	tcase_add_test(tc, nothing_but_the_three_descriptors_is_inherited);
 	tcase_add_test(tc, signals_are_as_in_a_fresh_process);
 	tcase_add_test(tc, hook_leads_a_process_group_of_its_own);
+	tcase_add_test(tc, hook_is_known_by_its_process_group_as_soon_as_it_runs);
 	tcase_add_test(tc, hook_that_hangs_is_killed_with_all_it_started_at_its_timeout);
 	tcase_add_test(tc, hook_that_closes_stdout_and_lingers_is_waited_for);
 	tcase_add_test(tc, grandchild_that_holds_stdout_delays_the_value_by_a_moment_and_is_killed);

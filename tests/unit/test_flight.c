@@ -1,31 +1,29 @@
-/* flight.c over the real memory tier and tiers, with Redis off (or a link that is
- * down, where a test says so). The source is a fake: no real one can be made to
- * complete at chosen moments. For its sake flight.c is compiled into this program,
- * under other names, since the Makefile links the real objects as well. */
-#define fetch_start fake_fetch_start
-#define fetch_is_run_by fake_fetch_is_run_by
-#define flights_new tested_flights_new
-#define flights_set_fetcher tested_flights_set_fetcher
-#define flights_close tested_flights_close
-#define flights_free tested_flights_free
-#define flights_read tested_flights_read
-#define flights_look tested_flights_look
-#define flights_refresh tested_flights_refresh
-#define flights_is_fetched_by tested_flights_is_fetched_by
-#define flights_wake tested_flights_wake
-#define flights_wake_all tested_flights_wake_all
-#define flights_count tested_flights_count
-#define flights_waiting tested_flights_waiting
-#include "../../daemon/flight.c"
-
+/* Flights over the real memory tier and tiers, with Redis off (or a link that is down,
+ * where a test says so). The source is a fake, which the Makefile links in place of
+ * fetch_start and fetch_run_by. */
 #include <check.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../daemon/check.h"
+#include "../../daemon/clock.h"
+#include "../../daemon/fetch.h"
+#include "../../daemon/flight.h"
+#include "../../daemon/history.h"
+#include "../../daemon/log.h"
+#include "../../daemon/redis.h"
+#include "../../daemon/replay.h"
+#include "../../daemon/tiers.h"
+#include "../../daemon/value.h"
 #include "../../daemon/worker.h"
+#include "../../proto/buf.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define FAKE_GROUP 4711                 /* the process group of each fake fetch */
+#define FAKE_GROUP 4711                 /* the process group of the first fake fetch */
 #define SLACK_MS 5000                   /* that may pass by itself on a busy machine */
 #define LARGE (CHECK_INLINE_MAX * 4)    /* bytes of JSON that a worker checks */
 
@@ -66,7 +64,10 @@ struct fake {
 static struct fake fakes[FLIGHTS_MAX + 100];    /* in the order they were started */
 static size_t n_fakes;
 
-void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
+void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg);
+const struct fetch_order *__wrap_fetch_run_by(const struct fetcher *f, pid_t group);
+
+void __wrap_fetch_start(struct fetcher *f, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
 {
 	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
 	if (n_fakes == LEN(fakes))
@@ -76,13 +77,22 @@ void fake_fetch_start(struct fetcher *f, const struct conf_type *type, const cha
 	snprintf(fake->name, sizeof(fake->name), "%s", name);
 }
 
-bool fake_fetch_is_run_by(const struct fetcher *f, const struct conf_type *type, const char *name, pid_t group)
+/* Each fake fetch has a process group of its own. */
+static pid_t group_of(size_t i)
 {
+	return FAKE_GROUP + (pid_t)i;
+}
+
+const struct fetch_order *__wrap_fetch_run_by(const struct fetcher *f, pid_t group)
+{
+	static struct fetch_order order;
 	ck_assert_ptr_eq(f, (struct fetcher *)fakes);
 	for (size_t i = 0; i < n_fakes; i++)
-		if (fakes[i].done && fakes[i].type == type && strcmp(fakes[i].name, name) == 0)
-			return group == FAKE_GROUP;
-	return false;
+		if (fakes[i].done && group == group_of(i)) {
+			order = (struct fetch_order){.type = fakes[i].type, .name = fakes[i].name};
+			return &order;
+		}
+	return NULL;
 }
 
 static void complete(size_t i, const struct fetch_result *result)
@@ -123,7 +133,7 @@ static void bring_failure(size_t i, const char *reason)
 struct reader {
 	unsigned answers;
 	struct outcome outcome;         /* its value is a reference, its error a copy */
-	char error[ERROR_MAX];
+	char error[400];
 	void (*then)(struct reader *r); /* called from within the answer */
 	struct reader *next;            /* for then */
 };
@@ -147,12 +157,18 @@ static struct key key_named(const char *name)
 }
 
 /* The bytes of the key are gone when the call returns: the flight must have its own. */
-static void begin(struct reader *r, const char *name, enum read_mode mode)
+static void begin_from(pid_t group, struct reader *r, const char *name, enum read_mode mode)
 {
 	char *bytes = xstrdup(name);
 	struct key key = key_named(bytes);
-	flights_read(flights, tiers_type(&tiers, &key), &key, mode, on_outcome, r);
+	flights_read(flights, tiers_type(&tiers, &key), &key, &(struct read_order){.mode = mode, .group = group,
+		.done = on_outcome, .arg = r});
 	free(bytes);
+}
+
+static void begin(struct reader *r, const char *name, enum read_mode mode)
+{
+	begin_from(-1, r, name, mode);
 }
 
 static void done_with(struct reader *r)
@@ -1329,18 +1345,51 @@ START_TEST(value_fetched_while_redis_is_away_is_removed_there_later)
 }
 END_TEST
 
-START_TEST(program_that_fetches_a_key_is_known_by_its_process_group)
+START_TEST(program_does_not_wait_for_the_key_it_fetches)
 {
-	struct reader r = {0};
-	struct key key = key_named("plain:a"), other = key_named("plain:b");
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	struct reader r = {0}, own = {0}, refresh = {0}, other = {0}, after = {0};
 	begin(&r, "plain:a", READ_GET);
-	ck_assert(flights_is_fetched_by(flights, &key, FAKE_GROUP));
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP + 1));
-	ck_assert(!flights_is_fetched_by(flights, &other, FAKE_GROUP));
-	bring(0, "value");
-	done_with(&r);
-	ck_assert(!flights_is_fetched_by(flights, &key, FAKE_GROUP));
+	begin_from(group_of(0), &own, "plain:a", READ_GET);
+	expect_absent(&own);
+	begin_from(group_of(0), &refresh, "plain:a", READ_REFRESH);
+	expect_failed(&refresh, "ERR ", "being fetched by who asks");
+	begin_from(group_of(7), &other, "plain:a", READ_GET);
+	expect_nothing_yet(&other);
+	bring(0, "value");                      /* the refresh did not break it */
+	expect_found(&r, "value", "fetch");
+	expect_found(&other, "value", "fetch");
+	begin_from(group_of(0), &after, "plain:b", READ_GET);
+	expect_nothing_yet(&after);
+	bring(1, "B");
+	expect_found(&after, "B", "fetch");
+}
+END_TEST
+
+START_TEST(programs_do_not_wait_for_each_other_in_a_ring)
+{
+	struct reader r = {0}, a = {0}, b = {0}, c = {0}, again = {0};
+	begin(&r, "plain:a", READ_GET);
+	begin_from(group_of(0), &a, "plain:b", READ_GET);
+	begin_from(group_of(1), &b, "exact", READ_GET);
+	expect_nothing_yet(&b);
+	begin_from(group_of(2), &c, "plain:a", READ_GET);
+	expect_absent(&c);
+	begin_from(group_of(2), &c, "plain:b", READ_REFRESH);
+	expect_failed(&c, "ERR ", "being fetched by who asks");
+	bring(2, "C");
+	expect_found(&b, "C", "fetch");
+	begin_from(group_of(1), &again, "plain:a", READ_GET);   /* that of a still waits for it */
+	expect_absent(&again);
+	bring(1, "B");
+	expect_found(&a, "B", "fetch");
+	begin(&b, "plain:b", READ_REFRESH);
+	begin_from(group_of(3), &again, "plain:a", READ_GET);   /* now it does not */
+	expect_nothing_yet(&again);
+	bring(0, "A");
+	expect_found(&r, "A", "fetch");
+	expect_found(&again, "A", "fetch");
+	bring(3, "B");
+	expect_found(&b, "B", "fetch");
 }
 END_TEST
 
@@ -1387,6 +1436,52 @@ START_TEST(reader_waits_for_its_deadline_and_no_longer)
 	expect_found(&patient, "value", "fetch");
 	bring(1, "value");
 	ck_assert_uint_eq(flights_count(flights), 0);
+}
+END_TEST
+
+/* Its key was changed, so it was fetched again; that takes too long. */
+START_TEST(reader_of_a_broken_try_gets_what_that_fetched_rather_than_an_error)
+{
+	struct reader early = {0}, late = {0}, later = {0};
+	begin(&early, "brisk:a", READ_GET);
+	change("brisk:a");
+	begin(&late, "brisk:a", READ_GET);
+	bring(0, "old");
+	begin(&later, "brisk:a", READ_GET);
+	expect_nothing_yet(&early);
+	clock_skew(10000);
+	run_until_answered(&later);
+	expect_found(&early, "old", "fetch");
+	expect_failed(&late, "UNAVAILABLE fetch: ", "deadline");
+	expect_failed(&later, "UNAVAILABLE fetch: ", "deadline");
+	bring(1, "new");
+	expect_in_memory("brisk:a", "new");
+}
+END_TEST
+
+START_TEST(reader_of_a_broken_try_gets_what_that_fetched_when_the_next_fails)
+{
+	struct reader early = {0}, late = {0};
+	begin(&early, "plain:a", READ_GET);
+	change("plain:a");
+	begin(&late, "plain:a", READ_GET);
+	bring(0, "old");
+	bring_failure(1, "no route");
+	expect_found(&early, "old", "fetch");
+	expect_failed(&late, "UNAVAILABLE fetch: ", "no route");
+}
+END_TEST
+
+START_TEST(reader_past_its_deadline_gets_the_stale_value_that_is_held)
+{
+	struct reader r = {0};
+	write_for("stale:a", "old", -21000);
+	begin(&r, "stale:a", READ_GET);
+	expect_nothing_yet(&r);
+	clock_skew(24000);
+	run_until_answered(&r);
+	expect_stale(&r, "old");
+	bring(0, "new");
 }
 END_TEST
 
@@ -1616,9 +1711,13 @@ int main(void)
 	tcase_add_test(tc, refresh_on_demand_does_not_wait_for_the_backoff);
 	tcase_add_test(tc, change_of_the_key_ends_the_backoff);
 	tcase_add_test(tc, value_fetched_while_redis_is_away_is_removed_there_later);
-	tcase_add_test(tc, program_that_fetches_a_key_is_known_by_its_process_group);
+	tcase_add_test(tc, program_does_not_wait_for_the_key_it_fetches);
+	tcase_add_test(tc, programs_do_not_wait_for_each_other_in_a_ring);
 	tcase_add_test(tc, wake_of_a_flight_that_fetches_does_nothing);
 	tcase_add_test(tc, reader_waits_for_its_deadline_and_no_longer);
+	tcase_add_test(tc, reader_of_a_broken_try_gets_what_that_fetched_rather_than_an_error);
+	tcase_add_test(tc, reader_of_a_broken_try_gets_what_that_fetched_when_the_next_fails);
+	tcase_add_test(tc, reader_past_its_deadline_gets_the_stale_value_that_is_held);
 	tcase_add_test(tc, fetch_that_comes_after_the_deadline_is_stored_for_the_next);
 	tcase_add_test(tc, flight_without_readers_does_not_start_again);
 	tcase_add_test(tc, one_read_more_than_can_be_under_way_is_refused);

@@ -270,6 +270,99 @@ START_TEST(least_recently_written_is_forgotten_first)
 }
 END_TEST
 
+/* ---- for EXPLAIN ---- */
+
+static const struct conf_type *const type_m = (const struct conf_type *)"m", *const type_n = (const struct conf_type *)"n";
+
+static void note(const char *name, const char *what)
+{
+	struct key key = key_named(name);
+	history_noted(history, &key, what);
+}
+
+static void expect_note(const char *name, const char *what)
+{
+	struct key key = key_named(name);
+	ck_assert_pstr_eq(history_last_note(history, &key).by, what);
+}
+
+static void expect_invalidation(const struct conf_type *type, const char *name, const char *who)
+{
+	struct key key = key_named(name);
+	ck_assert_pstr_eq(history_last_invalidation(history, type, &key).by, who);
+}
+
+START_TEST(last_note_of_a_key_is_told)
+{
+	expect_note("a", NULL);
+	note("a", "a SET");
+	note("b", "a REFRESH");
+	note("a", "a new TTL");
+	expect_note("a", "a new TTL");
+	expect_note("b", "a REFRESH");
+	ck_assert_ptr_null(record_of("a"));     /* takes no record from others */
+	for (unsigned i = 0; i < HISTORY_NOTES_MAX - 1; i++)
+		note("c", "a SET");
+	expect_note("a", "a new TTL");
+	expect_note("b", NULL);
+}
+END_TEST
+
+START_TEST(invalidations_of_many_are_told_for_each_of_their_keys)
+{
+	char prefix[] = "m:a", who[] = "pid 7";
+	history_cleared(history, type_m, prefix, 3, who);
+	memset(prefix, 'x', 3);
+	memset(who, 'x', 5);
+	expect_invalidation(type_m, "m:a", "pid 7");
+	expect_invalidation(type_m, "m:abc", "pid 7");
+	expect_invalidation(type_n, "m:a", NULL);
+	expect_invalidation(type_m, "m:b", NULL);
+	history_cleared(history, NULL, "m", 1, "pid 8");
+	expect_invalidation(type_m, "m:a", "pid 8");
+	expect_invalidation(type_n, "m:b", "pid 8");
+	change("m:a", "pid 9");
+	expect_invalidation(type_m, "m:a", "pid 9");
+	history_cleared(history, type_m, "m:", 2, "pid 10");
+	expect_invalidation(type_m, "m:a", "pid 10");
+	for (unsigned i = 0; i < HISTORY_CLEARED_MAX; i++)
+		history_cleared(history, type_n, "n", 1, "pid 11");
+	expect_invalidation(type_m, "m:a", "pid 9");
+	expect_invalidation(type_m, "m:b", NULL);
+}
+END_TEST
+
+/* Also of two within one millisecond. */
+START_TEST(numbers_tell_which_of_two_changes_was_the_later)
+{
+	struct key key = key_named("a");
+	note("a", "a SET");
+	change("a", "pid 7");
+	ck_assert_uint_lt(history_last_note(history, &key).number, history_last_invalidation(history, type_m, &key).number);
+	note("a", "a SET");
+	ck_assert_uint_gt(history_last_note(history, &key).number, history_last_invalidation(history, type_m, &key).number);
+}
+END_TEST
+
+/* What sidecars write has more left than the window when it is written. */
+START_TEST(shorter_ttl_than_the_window_shows_a_foreign_value_where_it_was_heard)
+{
+	struct key key = key_named("a");
+	ck_assert_int_eq(history_foreign_below(history, &key, 60000), 0);
+	ck_assert(!history_is_foreign(history, &key, 20000, 60000));
+	(void)history_heard(history, &key);
+	ck_assert(history_is_foreign(history, &key, 20000, 60000));
+	ck_assert(!history_is_foreign(history, &key, 60000, 60000));
+	clock_skew(30000);
+	clock_update();
+	int64_t below_ms = history_foreign_below(history, &key, 60000);
+	ck_assert_msg(below_ms <= 30000 && below_ms > 30000 - SLACK_MS, "%lld ms", (long long)below_ms);
+	clock_skew(60000);
+	clock_update();
+	ck_assert_int_eq(history_foreign_below(history, &key, 60000), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("history");
@@ -291,6 +384,10 @@ int main(void)
 	tcase_add_test(tc, good_fetch_between_makes_the_refusal_forgotten);
 	tcase_add_test(tc, failures_between_do_not_make_the_refusal_forgotten);
 	tcase_add_test(tc, least_recently_written_is_forgotten_first);
+	tcase_add_test(tc, last_note_of_a_key_is_told);
+	tcase_add_test(tc, invalidations_of_many_are_told_for_each_of_their_keys);
+	tcase_add_test(tc, numbers_tell_which_of_two_changes_was_the_later);
+	tcase_add_test(tc, shorter_ttl_than_the_window_shows_a_foreign_value_where_it_was_heard);
 	suite_add_tcase(suite, tc);
 	return rig_main(suite);
 }

@@ -365,6 +365,30 @@ START_TEST(evicted_value_stays_readable_for_who_holds_it)
 }
 END_TEST
 
+struct drop_count {
+	unsigned times;
+	uint64_t live;
+};
+
+static void on_dropped(void *arg, unsigned type, uint64_t live)
+{
+	struct drop_count *d = arg;
+	(void)type;
+	d->times++;
+	d->live += live;
+}
+
+/* All of it at once. */
+static uint64_t drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now)
+{
+	struct drop_count d = {0};
+	memory_drop_prefix(m, type, prefix, prefix_len, now, on_dropped, &d);
+	while (memory_sweep(m))
+		;
+	ck_assert_uint_eq(d.times, 1);
+	return d.live;
+}
+
 START_TEST(prefix_drops_the_live_values_of_one_type_and_counts_them)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 2);
@@ -374,15 +398,103 @@ START_TEST(prefix_drops_the_live_values_of_one_type_and_counts_them)
 	put(m, key_named("p:absent"), 0, NULL, MEMORY_FOREVER);
 	put(m, key_named("p:past"), 0, text_value("x"), 500);
 	put(m, key_named("p:other"), 1, text_value("x"), MEMORY_FOREVER);
-	ck_assert_uint_eq(memory_drop_prefix(m, 0, "p:", 2, 500), 3);
+	ck_assert_uint_eq(drop_prefix(m, 0, "p:", 2, 500), 3);
 	ck_assert_uint_eq(memory_entries(m), 4);
 	ck_assert(is_there(m, "p") && is_there(m, "q:1") && is_there(m, "xp:1") && is_there(m, "p:other"));
-	ck_assert_uint_eq(memory_drop_prefix(m, 0, "p:", 2, 500), 0);
-	ck_assert_uint_eq(memory_drop_prefix(m, 0, "", 0, 500), 3);
+	ck_assert_uint_eq(drop_prefix(m, 0, "p:", 2, 500), 0);
+	ck_assert_uint_eq(drop_prefix(m, 0, "", 0, 500), 3);
 	ck_assert_uint_eq(memory_entries(m), 1);
 	ck_assert_uint_eq(memory_type_stats(m, 0)->bytes, 0);
-	ck_assert_uint_eq(memory_drop_prefix(m, 1, "", 0, 500), 1);
+	ck_assert_uint_eq(drop_prefix(m, 1, "", 0, 500), 1);
 	memory_free(m);
+}
+END_TEST
+
+/* Sweeps slice by slice, and counts the slices. */
+static unsigned sweep_drops(struct memory *m)
+{
+	unsigned slices = 1;
+	while (memory_sweep(m))
+		slices++;
+	return slices;
+}
+
+/* Far more than a slice. */
+static struct memory *new_memory_to_drop(unsigned n)
+{
+	struct memory *m = memory_new(PLENTY, no_bounds, 1);
+	for (unsigned i = 0; i < n; i++)
+		put(m, key_numbered(i), 0, text_value("x"), MEMORY_FOREVER);
+	return m;
+}
+
+START_TEST(large_drop_is_seen_at_once_and_done_in_slices)
+{
+	enum { N = 20 * MEMORY_SLICE };
+	struct memory *m = new_memory_to_drop(N);
+	struct drop_count drop = {0};
+	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &drop);
+	ck_assert_uint_eq(drop.times, 0);
+	ck_assert_uint_eq(memory_entries(m), N - MEMORY_SLICE);
+	for (unsigned i = 0; i < N; i += 7) {
+		struct key key = key_numbered(i);
+		ck_assert(!memory_get(m, &key, 1) && !memory_drop(m, &key, 1));
+	}
+	ck_assert_uint_gt(sweep_drops(m), 10);
+	ck_assert_uint_eq(drop.times, 1);
+	ck_assert_uint_eq(drop.live, N);        /* those that were asked for meanwhile, too */
+	ck_assert_uint_eq(memory_entries(m), 0);
+	ck_assert_uint_eq(memory_type_stats(m, 0)->expired + memory_type_stats(m, 0)->evictions, 0);
+	memory_free(m);
+}
+END_TEST
+
+START_TEST(what_is_put_or_used_after_a_drop_began_stays)
+{
+	enum { N = 5 * MEMORY_SLICE };
+	struct memory *m = new_memory_to_drop(N);
+	struct key other = key_named("other"), last = key_numbered(N - 1);
+	put(m, other, 0, text_value("x"), MEMORY_FOREVER);
+	struct drop_count drop = {0};
+	memory_drop_prefix(m, 0, "k", 1, 1, on_dropped, &drop);
+	put(m, last, 0, text_value("new"), MEMORY_FOREVER);     /* in the place of one that is dropped */
+	ck_assert_ptr_nonnull(memory_get(m, &other, 1));
+	ck_assert(memory_sweep(m));
+	ck_assert(is_there(m, "other") && memory_get(m, &last, 1));
+	sweep_drops(m);
+	ck_assert_uint_eq(drop.live, N);
+	ck_assert_uint_eq(memory_entries(m), 2);
+	ck_assert(is_there(m, "other") && memory_get(m, &last, 1));
+	memory_free(m);
+}
+END_TEST
+
+START_TEST(two_drops_at_once_count_each_entry_once)
+{
+	enum { N = 5 * MEMORY_SLICE };
+	struct memory *m = new_memory_to_drop(N);
+	struct drop_count first = {0}, second = {0};
+	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &first);
+	for (unsigned i = 0; i < 100; i++)
+		put(m, key_numbered(i), 0, text_value("x"), MEMORY_FOREVER);
+	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &second);
+	memory_expire(m, 1, 10);
+	sweep_drops(m);
+	ck_assert(first.times == 1 && second.times == 1);
+	ck_assert_uint_eq(first.live, N);
+	ck_assert_uint_eq(second.live, 100);
+	ck_assert_uint_eq(memory_entries(m), 0);
+	memory_free(m);
+}
+END_TEST
+
+START_TEST(memory_is_freed_in_the_middle_of_a_drop)
+{
+	struct memory *m = new_memory_to_drop(5 * MEMORY_SLICE);
+	struct drop_count drop = {0};
+	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &drop);
+	memory_free(m);
+	ck_assert_uint_eq(drop.times, 0);
 }
 END_TEST
 
@@ -660,7 +772,7 @@ static void do_drop_prefix(struct model *o, unsigned n)
 			continue;
 		live += e->value && !model_is_past(o, e);
 	}
-	ck_assert_uint_eq(memory_drop_prefix(o->memory, type, key.data, key.len - tail, o->now_ms), live);
+	ck_assert_uint_eq(drop_prefix(o->memory, type, key.data, key.len - tail, o->now_ms), live);
 	for (unsigned i = 0, part = tail == 1 ? 10 : 100; i < o->n_keys; i++)
 		if (i / part == n / part && o->at[i].is_in && o->at[i].type == type)
 			model_remove(o, &o->at[i]);
@@ -802,6 +914,10 @@ int main(void)
 	tcase_add_test(tc, put_that_succeeds_has_stored_also_when_the_table_grows);
 	tcase_add_test(tc, evicted_value_stays_readable_for_who_holds_it);
 	tcase_add_test(tc, prefix_drops_the_live_values_of_one_type_and_counts_them);
+	tcase_add_test(tc, large_drop_is_seen_at_once_and_done_in_slices);
+	tcase_add_test(tc, what_is_put_or_used_after_a_drop_began_stays);
+	tcase_add_test(tc, two_drops_at_once_count_each_entry_once);
+	tcase_add_test(tc, memory_is_freed_in_the_middle_of_a_drop);
 	tcase_add_test(tc, table_grows_and_loses_nothing_on_the_way);
 	tcase_add_test(tc, sweep_drops_all_that_is_past_in_one_round);
 	tcase_add_test(tc, sweep_looks_at_no_more_buckets_than_it_is_told);

@@ -395,15 +395,103 @@ START_TEST(expire_says_whether_the_key_is_there)
 	struct answer a = {0};
 	struct key there = key_named("a"), missing = key_named("b");
 	told("SET a value");
-	redis_expire(redis, &there, 60000, on_done, &a);
+	redis_edit(redis, &there, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000}, on_done, &a);
 	expect(&a, REDIS_ANSWERED);
 	ck_assert_int_eq(a.number, 1);
 	long long ttl_ms = number_of(tell("PTTL a"));
 	ck_assert_msg(ttl_ms > 30000 && ttl_ms <= 60000, "%lld ms", ttl_ms);
 	clear(&a);
-	redis_expire(redis, &missing, 60000, on_done, &a);
+	redis_edit(redis, &missing, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000}, on_done, &a);
 	expect(&a, REDIS_ANSWERED);
 	ck_assert_int_eq(a.number, 0);
+}
+END_TEST
+
+/* ---- values past the TTL they were given ---- */
+
+static const struct redis_window window = {.from_ms = 10000, .below_ms = 60000};
+
+/* The number it is answered with. */
+static int64_t edit_key(const char *name, struct redis_edit how, enum redis_status status)
+{
+	struct answer a = {0};
+	struct key key = key_named(name);
+	how.stale = window;
+	redis_edit(redis, &key, &how, on_done, &a);
+	expect(&a, status);
+	int64_t number = a.number;
+	clear(&a);
+	return number;
+}
+
+START_TEST(edit_takes_a_stale_value_for_absent)
+{
+	const struct redis_edit ttl = {.what = REDIS_EDIT_TTL, .ttl_ms = 90000}, persist = {.what = REDIS_EDIT_PERSIST};
+	const struct redis_edit getex = {.what = REDIS_EDIT_TTL, .ttl_ms = 90000, .wants_value = true},
+		getdel = {.what = REDIS_EDIT_DELETE, .wants_value = true};
+	told("SET stale x PX 59000");
+	ck_assert_int_eq(edit_key("stale", ttl, REDIS_ANSWERED), 0);
+	ck_assert_int_eq(edit_key("stale", persist, REDIS_ANSWERED), 0);
+	edit_key("stale", getex, REDIS_NIL);
+	edit_key("stale", getdel, REDIS_NIL);
+	expect_stored("stale", "x");
+	told("SET fresh x PX 70000");
+	told("SET foreign x PX 9000");
+	told("SET endless x");
+	ck_assert_int_eq(edit_key("fresh", ttl, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("foreign", ttl, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("fresh", persist, REDIS_ANSWERED), 1);
+	ck_assert_int_eq(edit_key("missing", ttl, REDIS_ANSWERED), 0);
+	edit_key("endless", getex, REDIS_ANSWERED);
+	ck_assert_int_gt(number_of(tell("PTTL endless")), 60000);
+	edit_key("endless", getdel, REDIS_ANSWERED);
+	expect_stored("endless", NULL);
+	told("RPUSH list x");
+	edit_key("list", getex, REDIS_WRONGTYPE);
+}
+END_TEST
+
+static void set_key(const char *name, struct redis_set how, enum redis_status status)
+{
+	struct answer a = {0};
+	struct key key = key_named(name);
+	struct value *v = text_value("new");
+	how.stale = window;
+	redis_write_as(redis, &key, v, &how, on_done, &a);
+	value_unref(v);
+	expect(&a, status);
+	clear(&a);
+}
+
+START_TEST(set_takes_a_stale_value_for_absent)
+{
+	told("SET a old PX 59000");
+	set_key("a", (struct redis_set){.condition = REDIS_IF_PRESENT}, REDIS_NIL);
+	expect_stored("a", "old");
+	set_key("a", (struct redis_set){.condition = REDIS_IF_ABSENT, .ttl_ms = 90000}, REDIS_ANSWERED);
+	expect_stored("a", "new");
+	ck_assert_int_gt(number_of(tell("PTTL a")), 60000);
+	set_key("a", (struct redis_set){.condition = REDIS_IF_ABSENT}, REDIS_NIL);
+	told("SET b old PX 59000");
+	set_key("b", (struct redis_set){.keeps_ttl = true}, REDIS_ANSWERED);
+	ck_assert_int_eq(number_of(tell("PTTL b")), -1);
+	told("SET c old PX 59000");
+	set_key("c", (struct redis_set){.wants_old = true}, REDIS_NIL);
+	set_key("c", (struct redis_set){.wants_old = true}, REDIS_ANSWERED);
+	told("SET d theirs PX 9000");
+	set_key("d", (struct redis_set){.condition = REDIS_IF_PRESENT}, REDIS_ANSWERED);
+	expect_stored("d", "new");
+	told("RPUSH list x");
+	set_key("list", (struct redis_set){.wants_old = true}, REDIS_WRONGTYPE);
+}
+END_TEST
+
+/* A write that does not depend on what is there needs no look at it. */
+START_TEST(plain_set_is_no_script)
+{
+	told("CONFIG RESETSTAT");
+	set_key("a", (struct redis_set){.ttl_ms = 90000}, REDIS_ANSWERED);
+	ck_assert_uint_eq(calls_of("eval"), 0);
 }
 END_TEST
 
@@ -649,7 +737,7 @@ START_TEST(calls_while_down_complete_at_once_but_from_the_loop)
 	start_read(&a[0], "a");
 	redis_write(redis, &key, v, 0, REDIS_ALWAYS, on_done, &a[1]);
 	redis_delete(redis, &key, 1, on_done, &a[2]);
-	redis_expire(redis, &key, 1000, on_done, &a[3]);
+	redis_edit(redis, &key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 1000}, on_done, &a[3]);
 	redis_probe(redis, &key, on_done, &a[4]);
 	redis_scan(redis, "a", 1, on_each, on_scanned, &t);
 	ck_assert_uint_eq(a[0].n + a[1].n + a[2].n + a[3].n + a[4].n + t.done.n, 0);
@@ -867,7 +955,7 @@ START_TEST(free_completes_each_outstanding_call_once)
 	redis_write(redis, &key, v, 0, REDIS_ALWAYS, on_done, &a[1]);
 	redis_delete(redis, &key, 1, on_done, &a[2]);
 	event_base_loop(base, EVLOOP_NONBLOCK);         /* partly sent */
-	redis_expire(redis, &key, 1000, on_done, &a[3]);
+	redis_edit(redis, &key, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 1000}, on_done, &a[3]);
 	redis_probe(redis, &key, on_done, &a[4]);
 	redis_scan(redis, "a", 1, on_each, on_scanned, &t);
 	redis_free(redis);
@@ -1170,6 +1258,9 @@ int main(void)
 	tcase_add_test(tc, refusal_of_the_server_is_an_error_with_its_text);
 	tcase_add_test(tc, delete_of_many_keys_is_one_command);
 	tcase_add_test(tc, expire_says_whether_the_key_is_there);
+	tcase_add_test(tc, edit_takes_a_stale_value_for_absent);
+	tcase_add_test(tc, set_takes_a_stale_value_for_absent);
+	tcase_add_test(tc, plain_set_is_no_script);
 	tcase_add_test(tc, probe_tells_size_and_ttl_without_the_value);
 	tcase_add_test(tc, scan_brings_thousands_of_keys_and_no_others);
 	tcase_add_test(tc, prefix_is_not_taken_for_a_pattern);

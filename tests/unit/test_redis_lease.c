@@ -1,5 +1,5 @@
-/* redis_lease.c: one fetch for the fleet and fills that never cover something newer,
- * by two sidecars (each a struct redis) and a third connection that writes plain keys,
+/* redis_lease.c and redis_fill.c: one fetch for the fleet and fills that never cover
+ * something newer, by two sidecars (each a struct redis) and a third connection that writes plain keys,
  * on a real redis-server. */
 #include <check.h>
 #include <event2/event.h>
@@ -91,7 +91,6 @@ struct answer {
 	enum redis_status status;
 	int64_t number, ttl_ms;
 	char holder[REDIS_TOKEN_LEN + 1];
-	char mark[REDIS_MARK_MAX];
 	char error[256];
 };
 
@@ -103,7 +102,6 @@ static void on_done(void *arg, const struct redis_result *r)
 	answer->number = r->number;
 	answer->ttl_ms = r->ttl_ms;
 	memcpy(answer->holder, r->holder, sizeof(answer->holder));
-	memcpy(answer->mark, r->mark, sizeof(answer->mark));
 	snprintf(answer->error, sizeof(answer->error), "%s", r->error ? r->error : "");
 }
 
@@ -121,6 +119,20 @@ static struct answer bid(struct sidecar *s, enum redis_claim claim, int64_t leas
 	redis_acquire(s->redis, &key, &(struct redis_bid){.token = s->token, .lease_ms = lease_ms, .claim = claim,
 		.awaited = awaited}, on_done, &answer);
 	ck_assert_uint_eq(answer.n, 0);
+	expect_answered(&answer);
+	return answer;
+}
+
+static struct answer bid_as(struct sidecar *s, const struct redis_bid *how)
+{
+	struct answer answer = {0};
+	struct redis_bid all = *how;
+	clock_update();
+	all.token = s->token;
+	all.lease_ms = LEASE_MS;
+	if (!all.awaited)
+		all.awaited = "";
+	redis_acquire(s->redis, &key, &all, on_done, &answer);
 	expect_answered(&answer);
 	return answer;
 }
@@ -149,6 +161,14 @@ static void expect_fill(struct sidecar *s, const char *text, bool stored)
 	ck_assert_int_eq(answer.number, stored);
 }
 
+static void expect_absence(struct sidecar *s, int64_t tell_ms, bool stored)
+{
+	struct answer answer = {0};
+	redis_fill(s->redis, &key, s->token, NULL, tell_ms, on_done, &answer);
+	expect_answered(&answer);
+	ck_assert_int_eq(answer.number, stored);
+}
+
 static void delete(struct sidecar *s)
 {
 	struct answer answer = {0};
@@ -172,7 +192,7 @@ START_TEST(lease_is_won_once)
 	struct answer held = acquire(&b, REDIS_LEASE_HELD);
 	ck_assert_str_eq(held.holder, token_a);
 	ck_assert_msg(held.ttl_ms > LEASE_MS / 2 && held.ttl_ms <= LEASE_MS, "%lld ms", (long long)held.ttl_ms);
-	ck_assert_int_eq(bid(&b, REDIS_CLAIM_REFRESH, LEASE_MS, "").number, REDIS_LEASE_HELD);
+	ck_assert_int_eq(bid(&b, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_HELD);
 	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ALWAYS, LEASE_MS, token_a).number, REDIS_LEASE_HELD);
 }
 END_TEST
@@ -199,9 +219,25 @@ START_TEST(lease_of_what_is_there_is_for_refreshing_only)
 	told("SET models:a value");
 	acquire(&a, REDIS_LEASE_PRESENT);
 	ck_assert_int_eq(number_of(tell("EXISTS " LEASE)), 0);
-	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REFRESH, LEASE_MS, "").number, REDIS_LEASE_WON);
+	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
 	expect_fill(&a, "newer", true);
 	expect_stored("models:a", "newer");
+}
+END_TEST
+
+/* Another has refreshed it already, which the bidder has not heard of yet. */
+START_TEST(lease_to_refresh_is_refused_when_there_is_something_newer)
+{
+	const struct redis_bid old = {.claim = REDIS_CLAIM_REFRESH, .left_ms = 1000}, new = {.claim = REDIS_CLAIM_REFRESH, .left_ms = 60000};
+	told("SET models:a value PX 30000");
+	ck_assert_int_eq(bid_as(&a, &old).number, REDIS_LEASE_PRESENT);
+	ck_assert_int_eq(number_of(tell("EXISTS " LEASE)), 0);
+	told("PERSIST models:a");
+	ck_assert_int_eq(bid_as(&a, &new).number, REDIS_LEASE_PRESENT);
+	told("SET models:a value PX 30000");
+	ck_assert_int_eq(bid_as(&a, &new).number, REDIS_LEASE_WON);
+	told("DEL models:a " LEASE);
+	ck_assert_int_eq(bid_as(&a, &old).number, REDIS_LEASE_WON);
 }
 END_TEST
 
@@ -317,7 +353,7 @@ START_TEST(fill_is_refused_after_any_plain_change_of_what_was_there)
 		"APPEND models:a x", "PEXPIRE models:a 50000", "PERSIST models:a"};
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
 		told("SET models:a there PX 100000");
-		ck_assert_int_eq(bid(&a, REDIS_CLAIM_REFRESH, LEASE_MS, "").number, REDIS_LEASE_WON);
+		ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
 		told(changes[i]);
 		struct answer answer = {0};
 		start_fill(&a, &answer, "older", 60000);
@@ -331,11 +367,43 @@ END_TEST
 START_TEST(fill_is_refused_after_a_plain_set_and_delete)
 {
 	told("SET models:a there PX 100000");
-	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REFRESH, LEASE_MS, "").number, REDIS_LEASE_WON);
+	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
 	told("SET models:a foreign");
 	told("DEL models:a");
 	expect_fill(&a, "older", false);
 	expect_stored("models:a", NULL);
+}
+END_TEST
+
+/* Without tracking nobody would hear of a change that leaves the length and the TTL. */
+START_TEST(fill_is_refused_after_a_change_of_the_bytes_alone_where_tracking_is_refused)
+{
+	redis_free(a.redis);
+	told("ACL SETUSER default -client|tracking");
+	open_sidecar(&a, token_a);
+	run_until(redis_coherence(a.redis) == COHERENCE_PUBSUB, LIMIT_MS);
+	told("SET models:a older");
+	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
+	told("SET models:a newer");
+	expect_fill(&a, "fetched", false);
+	expect_stored("models:a", "newer");
+	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
+	expect_fill(&a, "fetched", true);
+}
+END_TEST
+
+/* Its own writes are not heard; so what is heard after it is over is a change of what was filled. */
+START_TEST(fill_is_over_when_what_was_changed_before_has_been_heard)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		told("DEL models:a " LEASE);
+		acquire(&a, REDIS_LEASE_WON);
+		a.heard_a = 0;
+		told("SET models:a foreign");
+		told("DEL models:a");
+		expect_fill(&a, "value", true);
+		ck_assert_uint_gt(a.heard_a, 0);
+	}
 }
 END_TEST
 
@@ -384,8 +452,8 @@ START_TEST(lease_of_a_fill_that_lost_the_race_is_given_back)
 }
 END_TEST
 
-/* EXEC ends every WATCH of the connection: so they go one by one. */
-START_TEST(fills_at_once_do_not_end_each_others_watch)
+/* EXEC ends every WATCH of the connection: so those that come while it waits go together. */
+START_TEST(fills_at_once_take_two_turns_and_do_not_end_each_others_watch)
 {
 	enum { FILLS = 50 };
 	struct answer answers[FILLS] = {0};
@@ -398,6 +466,7 @@ START_TEST(fills_at_once_do_not_end_each_others_watch)
 	for (unsigned i = 0; i < FILLS; i++)
 		expect_answered(&answers[i]);
 	told("SET models:7 foreign");
+	told("CONFIG RESETSTAT");
 	memset(answers, 0, sizeof(answers));
 	for (unsigned i = 0; i < FILLS; i++) {
 		struct key each = key_of(names[i], strlen(names[i]));
@@ -411,6 +480,7 @@ START_TEST(fills_at_once_do_not_end_each_others_watch)
 	}
 	expect_stored("models:7", "foreign");
 	expect_stored("models:49", "value");
+	ck_assert_uint_eq(calls_of("exec"), 2);
 	ck_assert_uint_eq(v->refs, 1);
 	value_unref(v);
 }
@@ -455,27 +525,29 @@ END_TEST
 
 /* ---- taking back ---- */
 
-static void unfill(const char *mark)
+static void unfill(const char *text)
 {
-	redis_unfill(a.redis, &key, mark);
+	struct value *v = value_copy(text, strlen(text));
+	redis_unfill(a.redis, &key, v);
+	value_unref(v);
 	run_until(redis_stats(a.redis)->pending == 0, LIMIT_MS);
 }
 
 START_TEST(fill_is_taken_back_unless_the_key_has_changed_since)
 {
-	struct answer first = {0}, second = {0};
 	acquire(&a, REDIS_LEASE_WON);
-	start_fill(&a, &first, "value", 60000);
-	expect_answered(&first);
-	ck_assert_str_ne(first.mark, "");
-	unfill(first.mark);
+	expect_fill(&a, "value", true);
+	unfill("value");
 	expect_stored("models:a", NULL);
 	acquire(&a, REDIS_LEASE_WON);
-	start_fill(&a, &second, "value", 60000);
-	expect_answered(&second);
-	told("SET models:a newer PX 50000");
-	unfill(second.mark);
+	expect_fill(&a, "value", true);
+	told("SET models:a newer KEEPTTL");     /* as long, and to live as long */
+	unfill("value");
 	expect_stored("models:a", "newer");
+	told("DEL models:a");
+	told("RPUSH models:a value");
+	unfill("value");
+	ck_assert_int_eq(number_of(tell("EXISTS models:a")), 1);
 }
 END_TEST
 
@@ -494,10 +566,10 @@ END_TEST
 START_TEST(absence_is_told_for_as_long_as_it_is_remembered)
 {
 	acquire(&a, REDIS_LEASE_WON);
-	release(&a, REDIS_LEASE_ABSENT, NULL, LEASE_MS);
+	expect_absence(&a, LEASE_MS, true);
 	struct answer absent = acquire(&b, REDIS_LEASE_ABSENT);
 	ck_assert_msg(absent.ttl_ms > LEASE_MS / 2 && absent.ttl_ms <= LEASE_MS, "%lld ms", (long long)absent.ttl_ms);
-	ck_assert_int_eq(bid(&b, REDIS_CLAIM_REFRESH, LEASE_MS, "").number, REDIS_LEASE_ABSENT);
+	ck_assert_int_eq(bid(&b, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_ABSENT);
 	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ALWAYS, LEASE_MS, "").number, REDIS_LEASE_WON);
 }
 END_TEST
@@ -506,9 +578,51 @@ START_TEST(absence_that_is_not_remembered_is_told_to_those_who_waited)
 {
 	acquire(&a, REDIS_LEASE_WON);
 	ck_assert_str_eq(acquire(&b, REDIS_LEASE_HELD).holder, token_a);
-	release(&a, REDIS_LEASE_ABSENT, NULL, 0);
+	expect_absence(&a, 0, true);
 	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ABSENT, LEASE_MS, token_a).number, REDIS_LEASE_ABSENT);
 	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ABSENT, LEASE_MS, "cccccccccccccccc").number, REDIS_LEASE_WON);
+}
+END_TEST
+
+/* What there was is older than what the source said. */
+START_TEST(absence_removes_the_key_unless_it_has_changed)
+{
+	told("SET models:a value PX 60000");
+	ck_assert_int_eq(bid(&a, REDIS_CLAIM_REPLACE, LEASE_MS, "").number, REDIS_LEASE_WON);
+	expect_absence(&a, LEASE_MS, true);
+	expect_stored("models:a", NULL);
+	acquire(&b, REDIS_LEASE_ABSENT);
+	delete(&b);
+	acquire(&a, REDIS_LEASE_WON);
+	told("SET models:a newer");
+	expect_absence(&a, LEASE_MS, false);
+	expect_stored("models:a", "newer");
+	told("DEL models:a");
+	acquire(&a, REDIS_LEASE_WON);
+	delete(&b);
+	expect_absence(&a, LEASE_MS, false);
+	acquire(&b, REDIS_LEASE_WON);
+}
+END_TEST
+
+START_TEST(what_is_not_stored_is_told_to_those_who_waited)
+{
+	acquire(&a, REDIS_LEASE_WON);
+	ck_assert_str_eq(acquire(&b, REDIS_LEASE_HELD).holder, token_a);
+	release(&a, REDIS_LEASE_UNSTORED, NULL, 0);
+	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ABSENT, LEASE_MS, token_a).number, REDIS_LEASE_UNSTORED);
+	ck_assert_int_eq(bid(&b, REDIS_CLAIM_ABSENT, LEASE_MS, "cccccccccccccccc").number, REDIS_LEASE_WON);
+}
+END_TEST
+
+START_TEST(failure_can_be_defied)
+{
+	acquire(&a, REDIS_LEASE_WON);
+	release(&a, REDIS_LEASE_FAILED, "no route", LEASE_MS);
+	acquire(&b, REDIS_LEASE_FAILED);
+	ck_assert_int_eq(bid_as(&b, &(struct redis_bid){.defies_failure = true}).number, REDIS_LEASE_WON);
+	expect_absence(&b, LEASE_MS, true);
+	ck_assert_int_eq(bid_as(&a, &(struct redis_bid){.defies_failure = true}).number, REDIS_LEASE_ABSENT);
 }
 END_TEST
 
@@ -631,6 +745,7 @@ int main(void)
 	tcase_add_test(tc, lease_is_won_once);
 	tcase_add_test(tc, of_many_bids_at_once_one_wins);
 	tcase_add_test(tc, lease_of_what_is_there_is_for_refreshing_only);
+	tcase_add_test(tc, lease_to_refresh_is_refused_when_there_is_something_newer);
 	tcase_add_test(tc, lease_runs_out_when_its_holder_is_gone);
 	tcase_add_test(tc, lease_that_is_renewed_does_not_run_out);
 	tcase_add_test(tc, fill_stores_the_value_with_its_ttl_and_gives_the_lease_back);
@@ -642,15 +757,20 @@ int main(void)
 	tcase_add_test(tc, fill_is_refused_after_a_plain_set);
 	tcase_add_test(tc, fill_is_refused_after_any_plain_change_of_what_was_there);
 	tcase_add_test(tc, fill_is_refused_after_a_plain_set_and_delete);
+	tcase_add_test(tc, fill_is_refused_after_a_change_of_the_bytes_alone_where_tracking_is_refused);
+	tcase_add_test(tc, fill_is_over_when_what_was_changed_before_has_been_heard);
 	tcase_add_test(tc, fill_is_refused_when_the_key_changes_while_it_is_checked);
 	tcase_add_test(tc, lease_of_a_fill_that_lost_the_race_is_given_back);
-	tcase_add_test(tc, fills_at_once_do_not_end_each_others_watch);
+	tcase_add_test(tc, fills_at_once_take_two_turns_and_do_not_end_each_others_watch);
 	tcase_add_test(tc, fill_that_the_server_refuses_is_an_error_and_the_next_one_goes_on);
 	tcase_add_test(tc, fills_under_way_complete_once_when_redis_goes);
 	tcase_add_test(tc, fill_is_taken_back_unless_the_key_has_changed_since);
 	tcase_add_test(tc, lease_given_back_is_there_for_the_next);
 	tcase_add_test(tc, absence_is_told_for_as_long_as_it_is_remembered);
 	tcase_add_test(tc, absence_that_is_not_remembered_is_told_to_those_who_waited);
+	tcase_add_test(tc, absence_removes_the_key_unless_it_has_changed);
+	tcase_add_test(tc, what_is_not_stored_is_told_to_those_who_waited);
+	tcase_add_test(tc, failure_can_be_defied);
 	tcase_add_test(tc, failure_is_told_with_its_reason_and_for_how_long);
 	tcase_add_test(tc, what_was_told_ends_with_its_time_or_a_delete);
 	tcase_add_test(tc, lease_is_named_after_its_key);

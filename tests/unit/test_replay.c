@@ -17,12 +17,12 @@
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-static struct conf_type plain = {.name = "plain", .index = 0}, fetched = {.name = "fetched", .index = 2, .fetch.kind = CONF_FETCH_EXEC};
+static struct conf_type plain = {.name = "plain", .index = 0, .key = "plain:", .prefix_len = 6},
+	other = {.name = "other", .index = 1, .key = "other:", .prefix_len = 6},
+	fetched = {.name = "fetched", .index = 2, .key = "fetched:", .prefix_len = 8, .fetch.kind = CONF_FETCH_EXEC};
 static struct replay *replay;
 static struct redis *redis;
 static struct conf_redis conf;
-static const struct conf_type *cleared[8];
-static size_t n_cleared;
 
 /* ---- helpers ---- */
 
@@ -43,13 +43,6 @@ static void on_coherence(void *arg, enum coherence now)
 
 static const struct redis_watch watch = {.on_change = on_change, .on_flush = on_event,
 	.on_coherence = on_coherence, .on_up = on_event};
-
-static void on_clear(void *arg, const struct conf_type *type)
-{
-	ck_assert_ptr_eq(arg, &conf);
-	ck_assert_uint_lt(n_cleared, LEN(cleared));
-	cleared[n_cleared++] = type;
-}
 
 static struct key key_named(const char *name)
 {
@@ -81,7 +74,7 @@ static void write_text(const struct conf_type *type, const char *name, const cha
 static void flush(void)
 {
 	clock_update();
-	replay_flush(replay, redis, on_clear, &conf);
+	replay_flush(replay, redis);
 }
 
 /* Flushes, and waits for the last answer; told how the server counts from there on. */
@@ -136,7 +129,6 @@ START_TEST(newest_word_on_a_key_wins)
 	expect_stored("c", "three");
 	ck_assert_uint_eq(replay_count(replay), 0);
 	ck_assert_uint_eq(replay_bytes(replay), 0);
-	ck_assert_uint_eq(n_cleared, 0);
 }
 END_TEST
 
@@ -150,12 +142,11 @@ START_TEST(value_of_a_type_with_a_fetch_is_told_as_a_removal)
 	ck_assert_uint_eq(replay_bytes(replay), 0);
 	flush_to_the_end();
 	expect_stored("a", NULL);
-	ck_assert_uint_eq(calls_of("set"), 0);
 	value_unref(v);
 }
 END_TEST
 
-START_TEST(removals_are_one_command)
+START_TEST(removals_are_one_command_a_slice)
 {
 	enum { KEYS = 5000 };
 	char name[32];
@@ -170,7 +161,7 @@ START_TEST(removals_are_one_command)
 	ck_assert_uint_eq(replay_count(replay), KEYS);
 	flush_to_the_end();
 	ck_assert_uint_eq(keys_stored(), 0);
-	ck_assert_uint_eq(calls_of("del"), 1);
+	ck_assert_uint_eq(calls_of("del"), KEYS / REPLAY_SLICE);
 }
 END_TEST
 
@@ -317,13 +308,77 @@ START_TEST(what_is_queued_is_known_until_redis_has_taken_it)
 }
 END_TEST
 
-START_TEST(all_keys_of_a_type_that_is_to_be_cleared_are_known_as_removed)
+/* The removal of a prefix, which Redis is not told of now. */
+static struct clear *clear_later(const struct conf_type *type, const char *prefix)
 {
-	write_text(&plain, "a", "value", MEMORY_FOREVER);
-	replay_clear(replay, &plain);
-	ck_assert_str_eq(known(&plain, "a"), "");
-	ck_assert_str_eq(known(&plain, "any"), "");
-	ck_assert_ptr_null(known(&fetched, "a"));
+	struct clear *c = replay_clear(replay, type, prefix, strlen(prefix));
+	replay_cleared(replay, c, REDIS_DOWN);
+	return c;
+}
+
+/* key, of plain, is still meant by c. */
+static bool means(const struct clear *c, const char *name)
+{
+	struct key key = key_named(name);
+	return clear_means(c, &plain, &key);
+}
+
+START_TEST(all_keys_that_are_to_be_cleared_are_known_as_removed)
+{
+	write_text(&plain, "plain:a", "value", MEMORY_FOREVER);
+	write_text(&plain, "plain:b", "value", MEMORY_FOREVER);
+	clear_later(&plain, "plain:a");
+	ck_assert_str_eq(known(&plain, "plain:a"), "");
+	ck_assert_str_eq(known(&plain, "plain:any"), "");
+	ck_assert_str_eq(known(&plain, "plain:b"), "value");
+	ck_assert_ptr_null(known(&plain, "plain:c"));
+	ck_assert_ptr_null(known(&other, "plain:a"));
+	ck_assert_uint_eq(replay_count(replay), 1);
+	ck_assert_uint_eq(replay_clears(replay), 1);
+}
+END_TEST
+
+/* It was acknowledged after them. */
+START_TEST(what_is_written_behind_a_clear_outlives_it)
+{
+	struct clear *c = clear_later(&plain, "plain:");
+	write_text(&plain, "plain:a", "newer", MEMORY_FOREVER);
+	ck_assert_str_eq(known(&plain, "plain:a"), "newer");
+	ck_assert(!means(c, "plain:a") && means(c, "plain:b"));
+	flush_to_the_end();
+	expect_stored("plain:a", "newer");
+	ck_assert(!means(c, "plain:a"));        /* also now that Redis has it */
+	ck_assert_ptr_null(known(&plain, "plain:a"));
+	ck_assert_ptr_eq(replay_take_clear(replay), c);
+	ck_assert_ptr_null(replay_take_clear(replay));
+	ck_assert_str_eq(known(&plain, "plain:b"), "");         /* until it is done */
+	replay_cleared(replay, c, REDIS_ANSWERED);
+	ck_assert_ptr_null(known(&plain, "plain:b"));
+}
+END_TEST
+
+START_TEST(key_that_is_taken_is_neither_queued_nor_cleared)
+{
+	struct key a = key_named("plain:a");
+	struct clear *c = clear_later(&plain, "plain:");
+	write_text(&plain, "plain:a", "value", MEMORY_FOREVER);
+	replay_take(replay, &plain, &a);
+	ck_assert_uint_eq(replay_count(replay), 0);
+	ck_assert(!means(c, "plain:a"));
+}
+END_TEST
+
+/* The removal of a key that a clear waits for would say nothing new. */
+START_TEST(removal_behind_a_clear_that_waits_takes_no_room)
+{
+	clear_later(NULL, "");
+	delete(&plain, "plain:a");
+	delete(&fetched, "fetched:a");
+	ck_assert_uint_eq(replay_count(replay), 0);
+	write_text(&plain, "plain:a", "value", MEMORY_FOREVER);
+	delete(&plain, "plain:a");
+	ck_assert_uint_eq(replay_count(replay), 1);
+	ck_assert_uint_eq(replay_bytes(replay), 0);
 }
 END_TEST
 
@@ -391,56 +446,127 @@ static void fill_with(const struct conf_type *type, unsigned n)
 	}
 }
 
-START_TEST(one_key_too_many_clears_its_type_and_no_other)
+/* Its truth is in the source: nothing is lost with it. */
+START_TEST(type_with_a_fetch_gives_way_for_one_without)
 {
-	delete(&plain, "p");
-	fill_with(&fetched, REPLAY_MAX - 1);
+	fill_with(&fetched, REPLAY_MAX / 4);
+	fill_with(&other, REPLAY_MAX - REPLAY_MAX / 4);
 	ck_assert_uint_eq(replay_count(replay), REPLAY_MAX);
-	delete(&fetched, "fetched:7");          /* no key more */
+	delete(&other, "other:7");              /* no key more */
 	ck_assert_uint_eq(replay_count(replay), REPLAY_MAX);
-	delete(&fetched, "more");
-	ck_assert_uint_eq(replay_count(replay), 1);
-	delete(&fetched, "and another");        /* the clearing says it all */
-	ck_assert_uint_eq(replay_count(replay), 1);
-	told("SET p old");
-	flush_to_the_end();
-	expect_stored("p", NULL);
-	ck_assert_uint_eq(n_cleared, 1);
-	ck_assert_ptr_eq(cleared[0], &fetched);
-	flush_to_the_end();
-	ck_assert_uint_eq(n_cleared, 1);
-	delete(&fetched, "fetched:1");          /* single keys again */
-	ck_assert_uint_eq(replay_count(replay), 1);
+	write_text(&plain, "plain:a", "acknowledged", MEMORY_FOREVER);
+	ck_assert_uint_eq(replay_count(replay), REPLAY_MAX - REPLAY_MAX / 4 + 1);
+	ck_assert_str_eq(known(&plain, "plain:a"), "acknowledged");
+	ck_assert_str_eq(known(&fetched, "fetched:any"), "");
+	ck_assert_ptr_null(known(&other, "other:any"));
+	ck_assert_uint_eq(replay_lost(replay), 0);
+	struct clear *c = replay_take_clear(replay);
+	ck_assert_ptr_eq(c->type, &fetched);
+	replay_cleared(replay, c, REDIS_ANSWERED);
+	ck_assert_ptr_null(replay_take_clear(replay));
 }
 END_TEST
 
-START_TEST(bytes_too_many_clear_the_type)
+START_TEST(without_a_fetch_the_type_with_the_most_keys_gives_way_and_that_is_counted)
+{
+	write_text(&plain, "plain:a", "kept", MEMORY_FOREVER);
+	write_text(&other, "other:a", "lost", MEMORY_FOREVER);
+	fill_with(&other, REPLAY_MAX - 2);
+	ck_assert_uint_eq(replay_count(replay), REPLAY_MAX);
+	write_text(&plain, "plain:b", "kept", MEMORY_FOREVER);
+	ck_assert_uint_eq(replay_count(replay), 2);
+	ck_assert_uint_eq(replay_lost(replay), 1);
+	write_text(&other, "other:b", "after", MEMORY_FOREVER);
+	flush_to_the_end();
+	expect_stored("plain:a", "kept");
+	expect_stored("plain:b", "kept");
+	expect_stored("other:b", "after");
+	struct clear *c = replay_take_clear(replay);
+	struct key after = key_named("other:b"), before = key_named("other:a");
+	ck_assert_ptr_eq(c->type, &other);
+	ck_assert(clear_means(c, &other, &before) && !clear_means(c, &other, &after));
+	replay_cleared(replay, c, REDIS_ANSWERED);
+}
+END_TEST
+
+/* No more than must be, and what Redis has instead is removed. */
+START_TEST(bytes_too_many_lose_the_oldest_values_of_the_heaviest_type)
 {
 	size_t len = REPLAY_MAX_BYTES / 4;
-	static const char *const names[] = {"a", "b", "c", "d"};
+	static const char *const names[] = {"plain:a", "plain:b", "plain:c"};
+	told("SET plain:a old");
 	for (size_t i = 0; i < LEN(names); i++)
 		write_bytes(&plain, names[i], value_new(len), MEMORY_FOREVER);
+	write_bytes(&other, "other:a", value_new(len), MEMORY_FOREVER);
 	ck_assert_uint_eq(replay_bytes(replay), REPLAY_MAX_BYTES);
-	write_bytes(&plain, "a", value_new(len), MEMORY_FOREVER);       /* in place of the old one */
-	ck_assert_uint_eq(replay_count(replay), 4);
-	delete(&fetched, "f");
-	write_text(&plain, "e", "x", MEMORY_FOREVER);
-	ck_assert_uint_eq(replay_count(replay), 1);
-	ck_assert_uint_eq(replay_bytes(replay), 0);
+	write_bytes(&plain, "plain:b", value_new(len), MEMORY_FOREVER);         /* in place of the old one */
+	ck_assert_uint_eq(replay_lost(replay), 0);
+	write_text(&other, "other:b", "x", MEMORY_FOREVER);
+	ck_assert_uint_eq(replay_count(replay), 5);
+	ck_assert_uint_eq(replay_bytes(replay), 3 * len + 1);
+	ck_assert_uint_eq(replay_lost(replay), 1);
+	ck_assert_str_eq(known(&plain, "plain:a"), "");
+	ck_assert_uint_eq(replay_clears(replay), 0);
 	flush_to_the_end();
-	ck_assert(n_cleared == 1 && cleared[0] == &plain);
+	expect_stored("plain:a", NULL);
+	expect_stored("other:b", "x");
+	ck_assert_int_eq(number_of(tell("STRLEN plain:b")), (long long)len);
 }
 END_TEST
 
-START_TEST(type_is_cleared_on_demand_once)
+START_TEST(value_over_the_bound_is_lost_and_no_other)
 {
-	delete(&plain, "a");
-	delete(&fetched, "b");
-	replay_clear(replay, &plain);
-	replay_clear(replay, &plain);
-	ck_assert_uint_eq(replay_count(replay), 1);
+	write_text(&plain, "plain:a", "kept", MEMORY_FOREVER);
+	write_bytes(&plain, "plain:b", value_new(REPLAY_MAX_BYTES + 1), MEMORY_FOREVER);
+	ck_assert_uint_eq(replay_lost(replay), 1);
+	ck_assert_uint_eq(replay_count(replay), 2);
+	ck_assert_uint_eq(replay_bytes(replay), 4);
+}
+END_TEST
+
+/* ---- slices ---- */
+
+/* All is told, but never much at a time, and in between it is known still. */
+START_TEST(flush_sends_a_slice_and_goes_on_when_that_is_answered)
+{
+	enum { VALUES = 8 };
+	size_t len = REPLAY_SLICE_BYTES / 2;
+	char name[32];
+	for (unsigned i = 0; i < VALUES; i++) {
+		snprintf(name, sizeof(name), "plain:%u", i);
+		write_bytes(&plain, name, value_new(len), MEMORY_FOREVER);
+	}
+	fill_with(&fetched, 2 * REPLAY_SLICE);
+	told("CONFIG RESETSTAT");
+	flush();
+	unsigned steps = 0;
+	for (size_t left = replay_count(replay); left; left = replay_count(replay)) {
+		size_t before = left;
+		run_until(replay_count(replay) < before, LIMIT_MS);
+		ck_assert_uint_le(before - replay_count(replay), REPLAY_SLICE);
+		steps++;
+	}
+	ck_assert_uint_ge(steps, VALUES / 2);
+	ck_assert_uint_ge(calls_of("set"), VALUES);     /* the probe writes, too */
+	ck_assert_uint_eq(replay_bytes(replay), 0);
+}
+END_TEST
+
+/* Each pass asks for each word once, so that a refused one does not keep the others waiting. */
+START_TEST(refused_word_does_not_hold_up_the_others)
+{
+	for (unsigned i = 0; i < 3; i++)
+		write_text(&plain, (const char *[]){"plain:a", "plain:b", "plain:c"}[i], "value", MEMORY_FOREVER);
+	told("SET fetched:0 old");
+	told("CONFIG SET maxmemory 1");
+	fill_with(&fetched, 2 * REPLAY_SLICE);
 	flush_to_the_end();
-	ck_assert(n_cleared == 1 && cleared[0] == &plain);
+	expect_stored("fetched:0", NULL);
+	ck_assert_uint_eq(replay_count(replay), 3);
+	told("CONFIG SET maxmemory 0");
+	flush_to_the_end();
+	ck_assert_uint_eq(replay_count(replay), 0);
+	expect_stored("plain:c", "value");
 }
 END_TEST
 
@@ -471,7 +597,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, newest_word_on_a_key_wins);
 	tcase_add_test(tc, value_of_a_type_with_a_fetch_is_told_as_a_removal);
-	tcase_add_test(tc, removals_are_one_command);
+	tcase_add_test(tc, removals_are_one_command_a_slice);
 	tcase_add_test(tc, value_is_told_with_the_ttl_that_is_left);
 	tcase_add_test(tc, value_whose_ttl_is_past_is_told_as_a_removal);
 	tcase_add_test(tc, flush_of_nothing_tells_nothing);
@@ -479,13 +605,19 @@ int main(void)
 	tcase_add_test(tc, what_the_server_refuses_is_kept);
 	tcase_add_test(tc, what_fails_again_does_not_replace_a_newer_word);
 	tcase_add_test(tc, what_is_queued_is_known_until_redis_has_taken_it);
-	tcase_add_test(tc, all_keys_of_a_type_that_is_to_be_cleared_are_known_as_removed);
+	tcase_add_test(tc, all_keys_that_are_to_be_cleared_are_known_as_removed);
+	tcase_add_test(tc, what_is_written_behind_a_clear_outlives_it);
+	tcase_add_test(tc, key_that_is_taken_is_neither_queued_nor_cleared);
+	tcase_add_test(tc, removal_behind_a_clear_that_waits_takes_no_room);
 	tcase_add_test(tc, what_is_forgotten_is_not_told);
 	tcase_add_test(tc, what_is_forgotten_on_its_way_does_not_come_back);
 	tcase_add_test(tc, second_flush_sends_what_the_first_has_not);
-	tcase_add_test(tc, one_key_too_many_clears_its_type_and_no_other);
-	tcase_add_test(tc, bytes_too_many_clear_the_type);
-	tcase_add_test(tc, type_is_cleared_on_demand_once);
+	tcase_add_test(tc, type_with_a_fetch_gives_way_for_one_without);
+	tcase_add_test(tc, without_a_fetch_the_type_with_the_most_keys_gives_way_and_that_is_counted);
+	tcase_add_test(tc, bytes_too_many_lose_the_oldest_values_of_the_heaviest_type);
+	tcase_add_test(tc, value_over_the_bound_is_lost_and_no_other);
+	tcase_add_test(tc, flush_sends_a_slice_and_goes_on_when_that_is_answered);
+	tcase_add_test(tc, refused_word_does_not_hold_up_the_others);
 	suite_add_tcase(suite, tc);
 
 	tc = tcase_create("without a server");

@@ -79,7 +79,7 @@ START_TEST(error_stays_on_one_line)
 	reply_add_bulk_str(&out, "\r\n");
 	reply_add_error(&out, "\nERR a\r\nb\n");
 	reply_add_bulk_str(&out, "\r\n");
-	EXPECT("$2\r\n\r\n\r\n- ERR a  b \r\n$2\r\n\r\n\r\n");
+	EXPECT("$2\r\n\r\n\r\n-ERR a  b\r\n$2\r\n\r\n\r\n");
 	reply_add_error(&out, "");
 	EXPECT("-\r\n");
 }

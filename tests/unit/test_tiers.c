@@ -360,14 +360,15 @@ START_TEST(refresh_ahead_begins_at_its_part_of_the_ttl)
 }
 END_TEST
 
-/* The last tenth of the type's TTL, however long this value lives. */
-START_TEST(refresh_ahead_counts_from_the_end_of_the_value)
+/* A value that a client gave a TTL of its own is not fetched over at once. */
+START_TEST(refresh_ahead_counts_by_the_ttl_of_the_value)
 {
 	remember("ahead:a", 50000);
-	ck_assert_int_eq(judge_after("ahead:a", 35000), FRESH_YES);
-	ck_assert_int_eq(judge_after("ahead:a", 6000), FRESH_AHEAD);
+	ck_assert_int_eq(judge_after("ahead:a", 44000), FRESH_YES);
+	ck_assert_int_eq(judge_after("ahead:a", 2000), FRESH_AHEAD);
 	remember("ahead:b", 5000);
-	ck_assert_int_eq(judge_after("ahead:b", 0), FRESH_AHEAD);
+	ck_assert_int_eq(judge_after("ahead:b", 4000), FRESH_YES);
+	ck_assert_int_eq(judge_after("ahead:b", 600), FRESH_AHEAD);
 }
 END_TEST
 
@@ -516,6 +517,24 @@ START_TEST(what_is_from_before_a_break_is_suspect_and_what_comes_after_is_not)
 }
 END_TEST
 
+START_TEST(what_is_distrusted_is_suspect_and_what_comes_after_is_not)
+{
+	tiers_set_coherence(&tiers, COHERENCE_TRACKING);
+	remember("plain:a", 100000);
+	tiers_distrust(&tiers);
+	remember("plain:b", 100000);
+	ck_assert_int_eq(judge_after("plain:a", 0), FRESH_SUSPECT);
+	ck_assert_int_eq(judge_after("plain:b", 0), FRESH_YES);
+	tiers_set_coherence(&tiers, COHERENCE_DEAF);
+	tiers_distrust(&tiers);
+	remember("plain:c", 100000);            /* still deaf */
+	ck_assert_int_eq(judge_after("plain:c", 0), FRESH_SUSPECT);
+	tiers_set_coherence(&tiers, COHERENCE_AWAY);
+	tiers_distrust(&tiers);
+	ck_assert_int_eq(judge_after("plain:a", 0), FRESH_YES);
+}
+END_TEST
+
 /* A fetch that took from one epoch to the next. */
 START_TEST(value_is_trusted_as_what_came_under_the_epoch_it_is_given)
 {
@@ -554,17 +573,6 @@ START_TEST(guard_counts_its_changes_and_nothing_else)
 	ck_assert(tiers.is_guarded && tiers.guard_changes == before + 1);
 	tiers_set_guarded(&tiers, false);
 	ck_assert(!tiers.is_guarded && tiers.guard_changes == before + 2);
-}
-END_TEST
-
-START_TEST(type_that_is_being_cleared_in_redis_is_not_read_there)
-{
-	ck_assert(tiers_reaches_redis(&tiers, type_of("plain:a")));
-	tiers.is_clearing[type_of("plain:a")->index] = true;
-	ck_assert(!tiers_reaches_redis(&tiers, type_of("plain:a")));
-	ck_assert(tiers_has_redis(&tiers, type_of("plain:a")));
-	ck_assert(tiers_reaches_redis(&tiers, type_of("brief:a")));
-	tiers.is_clearing[type_of("plain:a")->index] = false;
 }
 END_TEST
 
@@ -640,7 +648,7 @@ int main(void)
 	tcase_add_test(tc, absence_is_remembered_for_negative_ttl);
 	tcase_add_test(tc, value_without_stale_windows_is_fresh_to_its_end_and_then_gone);
 	tcase_add_test(tc, refresh_ahead_begins_at_its_part_of_the_ttl);
-	tcase_add_test(tc, refresh_ahead_counts_from_the_end_of_the_value);
+	tcase_add_test(tc, refresh_ahead_counts_by_the_ttl_of_the_value);
 	tcase_add_test(tc, stale_windows_follow_each_other);
 	tcase_add_test(tc, value_that_comes_stale_is_kept_for_what_is_left_of_its_window);
 	tcase_add_test(tc, absence_is_never_refreshed_ahead_or_served_stale);
@@ -651,6 +659,7 @@ int main(void)
 	tcase_add_test(tc, nothing_held_is_trusted_while_deaf);
 	tcase_add_test(tc, all_that_is_held_is_trusted_while_redis_is_away);
 	tcase_add_test(tc, what_is_from_before_a_break_is_suspect_and_what_comes_after_is_not);
+	tcase_add_test(tc, what_is_distrusted_is_suspect_and_what_comes_after_is_not);
 	tcase_add_test(tc, value_is_trusted_as_what_came_under_the_epoch_it_is_given);
 	tcase_add_test(tc, type_that_is_in_memory_only_is_never_suspect);
 	tcase_add_test(tc, guard_counts_its_changes_and_nothing_else);
@@ -662,7 +671,6 @@ int main(void)
 	tc = tcase_create("with a server");
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_server, teardown);
-	tcase_add_test(tc, type_that_is_being_cleared_in_redis_is_not_read_there);
 	tcase_add_test(tc, memory_ttl_ends_trust_in_memory_where_redis_answers);
 	suite_add_tcase(suite, tc);
 	return redisd_main(suite);
