@@ -159,7 +159,7 @@ static struct redis_set redis_how(const struct write *w)
 	struct redis_set set = {.condition = how->condition, .wants_old = how->wants_old, .keeps_ttl = how->ttl == CATALOG_TTL_KEPT,
 		.stale = catalog_stale(w->catalog, w->type, &w->key)};
 	if (how->ttl == CATALOG_TTL_GIVEN && how->ends_at_ms)
-		set.ends_at_ms = how->ends_at_ms + tiers_window_ms(w->type);
+		set.ends_at_ms = tiers_redis_end_ms(w->type, how->ends_at_ms);
 	else if (how->ttl != CATALOG_TTL_KEPT)
 		set.ttl_ms = tiers_redis_ttl_ms(w->type, how->ttl_ms);
 	if (is_over(w))

@@ -303,11 +303,10 @@ static struct redis_edit redis_how(const struct edit *ed)
 	struct redis_edit edit = {.what = how->what, .condition = how->condition, .wants_value = how->wants_value,
 		.stale = catalog_stale(ed->catalog, ed->type, &ed->key)};
 	bool is_over = how->ttl_ms <= 0;
-	int64_t window_ms = is_over ? 0 : tiers_window_ms(ed->type);
 	if (how->ends_at_ms > 0 && (!is_over || how->wants_value))
-		edit.ends_at_ms = how->ends_at_ms + window_ms;
+		edit.ends_at_ms = is_over ? how->ends_at_ms : tiers_redis_end_ms(ed->type, how->ends_at_ms);
 	else
-		edit.ttl_ms = how->ttl_ms + window_ms;
+		edit.ttl_ms = is_over ? how->ttl_ms : tiers_redis_ttl_ms(ed->type, how->ttl_ms);
 	return edit;
 }
 

@@ -203,7 +203,7 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 		return;
 	}
 	TAILQ_INSERT_TAIL(&f->refused, p, link);
-	event_active(f->refusal, EV_TIMEOUT, 0);
+	event_add(f->refusal, &(struct timeval){0}); /* in the next turn of the loop: who is refused may ask again at once */
 }
 
 const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group)

@@ -200,9 +200,9 @@ static void answer_failure(struct hook *h)
 }
 
 /* Exit status 1 without output means that the key does not exist; but it is also what many an
- * interpreter ends with when the program breaks, so that it had last words is told (and these,
- * which may quote the key, to who is debugging), and one that has begun to write a value has
- * failed. */
+ * interpreter ends with when the program breaks. So one that has begun to write a value has
+ * failed; and that it had last words is told, and these, which may quote the key, to who is
+ * debugging. */
 static void answer_absence(struct hook *h)
 {
 	const char *type = h->call->order.type->name;

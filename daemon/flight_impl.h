@@ -131,7 +131,7 @@ bool waiter_is_overdue_early(struct waiter *w);
 bool waiter_is_overdue_get(struct waiter *w);
 bool waiter_has_tried_enough(struct waiter *w);         /* after a broken try, which it counts */
 
-/* Keeps what a broken try has found for those who came before it broke. */
+/* Keeps what a broken try has found for the GETs that came before it broke. */
 void flight_keep_spare(struct flight *f);
 
 /* ---- flight_try.c: what a try has, and its ends ---- */

@@ -71,11 +71,12 @@ static enum step read_from_redis(struct flight *f, const struct redis_result *r)
 	int64_t left_ms = tiers_logical_ttl_ms(f->type, r->ttl_ms);
 	if (left_ms < 0 && history_is_foreign(f->all->history, flight_key(f), r->ttl_ms, tiers_window_ms(f->type)))
 		left_ms = r->ttl_ms;
-	if (left_ms >= 0)
+	bool is_answer = left_ms >= 0 && !flight_wants_fetch(f);
+	if (is_answer)
 		flight_set_found(f, r->value, left_ms, "redis", SOURCE_REDIS);
 	if (f->fence.broken)
 		return flight_try_again(f);
-	if (left_ms >= 0 && !flight_wants_fetch(f))
+	if (is_answer)
 		return STEP_STORE;
 	flight_set_absent(f);
 	flight_hold(f, r->value, left_ms ? clock_ms() + left_ms : MEMORY_FOREVER, SOURCE_REDIS);

@@ -165,7 +165,7 @@ void flight_keep_spare(struct flight *f)
 {
 	struct waiter *w;
 	TAILQ_FOREACH(w, &f->waiters, link)
-		if (!w->late) {
+		if (!w->late && waiter_is_get(w)) {
 			value_unref(w->spare);
 			w->spare = value_ref(f->value);
 		}

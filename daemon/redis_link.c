@@ -226,6 +226,13 @@ static void cleanup(void *arg)
 
 /* ---- up and down ---- */
 
+/* By a timer, not by making the event active: who is refused may ask again at once, and
+ * the loop is to look at everybody else in between. */
+static void answer_refused_soon(struct redis_link *l)
+{
+	event_add(l->refused, &(struct timeval){0});
+}
+
 static void arm(struct event *e, int64_t ms)
 {
 	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
@@ -247,7 +254,7 @@ static void lost(struct redis_link *l, const char *reason)
 	l->ac = NULL;
 	if (l->is_relaying && !TAILQ_EMPTY(&l->calls)) {
 		TAILQ_CONCAT(&l->refused_calls, &l->calls, link);
-		event_active(l->refused, EV_TIMEOUT, 0);
+		answer_refused_soon(l);
 	}
 	l->is_relaying = false;
 	l->state = LINK_WAITING;
@@ -397,7 +404,7 @@ static void on_refused(evutil_socket_t fd, short what, void *arg)
 static void refuse(struct redis_link *l, struct call *c)
 {
 	TAILQ_INSERT_TAIL(&l->refused_calls, c, link);
-	event_active(l->refused, EV_TIMEOUT, 0);
+	answer_refused_soon(l);
 }
 
 static void send_call(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)

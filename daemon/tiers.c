@@ -98,6 +98,12 @@ int64_t tiers_redis_ttl_ms(const struct conf_type *type, int64_t ttl_ms)
 	return ttl_ms ? ttl_ms + tiers_window_ms(type) : 0;
 }
 
+int64_t tiers_redis_end_ms(const struct conf_type *type, int64_t ends_at_ms)
+{
+	int64_t window_ms = tiers_window_ms(type);
+	return ends_at_ms > INT64_MAX - window_ms ? INT64_MAX : ends_at_ms + window_ms;
+}
+
 int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms)
 {
 	if (redis_ms < 0)

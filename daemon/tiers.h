@@ -86,6 +86,7 @@ int64_t tiers_window_ms(const struct conf_type *type);
  * is left of the logical TTL where Redis has redis_ms left (-1: no end, gives 0). The
  * latter is negative for a stale value. */
 int64_t tiers_redis_ttl_ms(const struct conf_type *type, int64_t ttl_ms);
+int64_t tiers_redis_end_ms(const struct conf_type *type, int64_t ends_at_ms);      /* the same for an end on Redis's clock */
 int64_t tiers_logical_ttl_ms(const struct conf_type *type, int64_t redis_ms);       /* of a value that a sidecar wrote; see history_is_foreign */
 
 /* Redis's changes are heard of, or not any more: moves the epoch. */

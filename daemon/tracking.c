@@ -1,7 +1,8 @@
 /* Tracking; see tracking.h.
  *
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
- *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id}, catcached:echo:id
+ *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id},
+ *                   catcached:echo:{id}
  *   probe  link: PSETEX catcached:probe:{id} every PROBE_MS, seen again on sub
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
@@ -26,8 +27,8 @@
 
 #define INVALIDATE_CHANNEL "__redis__:invalidate"
 #define OWN_CHANNEL CONF_OWN_PREFIX "changed"
-#define PROBES CONF_OWN_PREFIX "probe:"
 #define ECHO_CHANNEL CONF_OWN_PREFIX "echo:"    /* and our id: numbers that we send ourselves */
+#define PROBES CONF_OWN_PREFIX "probe:"
 #define PROBE_MS 500
 #define PROBE_LATE_MS 1400      /* without a proof for so long the link is taken for dead */
 #define PROBE_TTL_MS 10000
@@ -500,7 +501,7 @@ struct tracking *tracking_new(const struct tracking_options *options)
 	t->options = *options;
 	snprintf(t->id, sizeof(t->id), "%016" PRIx64, id);
 	snprintf(t->probe_key, sizeof(t->probe_key), PROBES "{%s}", t->id);
-	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s%s", ECHO_CHANNEL, t->id);
+	snprintf(t->echo_channel, sizeof(t->echo_channel), "%s{%s}", ECHO_CHANNEL, t->id);
 	t->channels[0] = INVALIDATE_CHANNEL;
 	t->channels[1] = OWN_CHANNEL;
 	t->channels[2] = t->probe_key;

@@ -1462,12 +1462,16 @@ END_TEST
 START_TEST(reader_of_a_broken_try_gets_what_that_fetched_when_the_next_fails)
 {
 	struct reader early = {0}, late = {0};
+	struct reader refresh = {0};            /* nothing was replaced, so it has failed */
 	begin(&early, "plain:a", READ_GET);
+	begin(&refresh, "plain:a", READ_REFRESH);
+	bring(0, "old");
 	change("plain:a");
 	begin(&late, "plain:a", READ_GET);
-	bring(0, "old");
-	bring_failure(1, "no route");
-	expect_found(&early, "old", "fetch");
+	bring(1, "older than the change");
+	bring_failure(2, "no route");
+	expect_found(&early, "older than the change", "fetch");
+	expect_failed(&refresh, "UNAVAILABLE fetch: ", "no route");
 	expect_failed(&late, "UNAVAILABLE fetch: ", "no route");
 }
 END_TEST

@@ -1,6 +1,7 @@
 /* redis_write_as and redis_edit with all their options, against a real redis-server: what is
  * answered, and what Redis has afterwards. */
 #include <check.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,53 +65,64 @@ static void expect_after(const struct after *after, const char *what)
 		ck_assert_msg(left_ms <= after->left_ms && left_ms > after->left_ms - SLACK_MS, "%s: %lld ms are left", what, left_ms);
 }
 
+/* ---- values that count as absent ---- */
+
+/* Of TIMED, which has OLD_MS left: no window, two that it is not in, and one that it is in. */
+static const struct redis_window windows[] = {{0, 0}, {0, OLD_MS - SLACK_MS}, {OLD_MS + 1, 2 * OLD_MS}, {1, 2 * OLD_MS}};
+
+static enum state seen_through(const struct redis_window *stale, enum state state)
+{
+	return state == TIMED && stale == &windows[3] ? ABSENT : state;
+}
+
 /* ---- redis_write_as ---- */
 
 enum ttl { TTL_NONE, TTL_MS, TTL_ENDS, TTL_KEPT, TTLS };
 
-static struct after after_write(enum state state, enum ttl ttl, const struct redis_set *how)
+static struct after after_write(enum state state, enum state seen, enum ttl ttl, const struct redis_set *how)
 {
 	struct after after = {.value = "new", .left_ms = -1};
-	bool holds = how->condition == REDIS_ALWAYS || (how->condition == REDIS_IF_ABSENT) == (state == ABSENT);
-	if (!holds || (how->wants_old && state == LIST))
+	bool holds = how->condition == REDIS_ALWAYS || (how->condition == REDIS_IF_ABSENT) == (seen == ABSENT);
+	if (!holds || (how->wants_old && seen == LIST))
 		return of_state(state);
 	if (ttl == TTL_MS)
 		after.left_ms = how->ttl_ms;
 	else if (ttl == TTL_ENDS)
 		after.ends_at_ms = how->ends_at_ms;
-	else if (ttl == TTL_KEPT && state == TIMED)
+	else if (ttl == TTL_KEPT && seen == TIMED)
 		after.left_ms = OLD_MS;
 	return after;
 }
 
-static enum redis_status status_of_write(enum state state, const struct redis_set *how)
+static enum redis_status status_of_write(enum state seen, const struct redis_set *how)
 {
-	bool holds = how->condition == REDIS_ALWAYS || (how->condition == REDIS_IF_ABSENT) == (state == ABSENT);
+	bool holds = how->condition == REDIS_ALWAYS || (how->condition == REDIS_IF_ABSENT) == (seen == ABSENT);
 	if (!how->wants_old)
 		return holds ? REDIS_ANSWERED : REDIS_NIL;
-	return state == LIST ? REDIS_WRONGTYPE : state == ABSENT ? REDIS_NIL : REDIS_ANSWERED;
+	return seen == LIST ? REDIS_WRONGTYPE : seen == ABSENT ? REDIS_NIL : REDIS_ANSWERED;
 }
 
-static void write_as(enum state state, enum ttl ttl, enum redis_condition condition, bool wants_old)
+static void write_as(enum state state, enum ttl ttl, enum redis_condition condition, bool wants_old, const struct redis_window *stale)
 {
 	static const char *const states[] = {"absent", "plain", "timed", "list"}, *const ttls[] = {"none", "ttl_ms", "ends_at_ms", "keeps_ttl"};
 	struct redis_set how = {.condition = condition, .wants_old = wants_old, .ttl_ms = ttl == TTL_MS ? 60000 : 0,
-		.ends_at_ms = ttl == TTL_ENDS ? wall_ms() + 200000 : 0, .keeps_ttl = ttl == TTL_KEPT};
+		.ends_at_ms = ttl == TTL_ENDS ? wall_ms() + 200000 : 0, .keeps_ttl = ttl == TTL_KEPT, .stale = *stale};
+	enum state seen = seen_through(stale, state);
 	struct key key = key_named("k");
 	struct value *v = value_copy("new", 3);
 	struct answer a = {0};
 	char what[96];
-	snprintf(what, sizeof(what), "%s, %s, condition %d, wants_old %d", states[state], ttls[ttl], condition, wants_old);
+	snprintf(what, sizeof(what), "%s, %s, condition %d, wants_old %d, window %td", states[state], ttls[ttl], condition, wants_old, stale - windows);
 	make(state);
 	clock_update();
 	redis_write_as(redis, &key, v, &how, on_answer, &a);
 	ck_assert_uint_eq(a.n, 0);
 	value_unref(v);
-	expect_answer(&a, status_of_write(state, &how));
+	expect_answer(&a, status_of_write(seen, &how));
 	ck_assert_msg(!wants_old == !a.value || a.status != REDIS_ANSWERED, "%s: value %d", what, a.value != NULL);
 	if (a.value)
 		ck_assert(a.value->len == 3 && memcmp(a.value->data, "old", 3) == 0);
-	struct after after = after_write(state, ttl, &how);
+	struct after after = after_write(state, seen, ttl, &how);
 	expect_after(&after, what);
 	answer_clear(&a);
 }
@@ -120,7 +132,8 @@ START_TEST(write_does_what_its_options_say)
 	for (enum ttl ttl = 0; ttl < TTLS; ttl++)
 		for (enum redis_condition condition = REDIS_ALWAYS; condition <= REDIS_IF_PRESENT; condition++)
 			for (int wants_old = 0; wants_old < 2; wants_old++)
-				write_as((enum state)_i, ttl, condition, wants_old);
+				for (size_t i = 0; i < LEN(windows); i++)
+					write_as((enum state)_i, ttl, condition, wants_old, &windows[i]);
 }
 END_TEST
 
@@ -134,10 +147,12 @@ START_TEST(old_value_of_any_size_comes_back_unchanged)
 		char *old = xcalloc(1, lens[i] + 1);
 		for (size_t at = 0; at < lens[i]; at++)
 			old[at] = (char)(at * 7 % 251);
-		told("SET k %b", old, lens[i]);
-		redis_write_as(redis, &key, v, &(struct redis_set){.wants_old = true}, on_answer, &a);
-		expect_answer_value(&a, old, lens[i]);
-		expect_stored("k", "new");
+		for (int with_window = 0; with_window < 2; with_window++) {
+			told("SET k %b", old, lens[i]);
+			redis_write_as(redis, &key, v, &(struct redis_set){.wants_old = true, .stale = {0, with_window * 1000}}, on_answer, &a);
+			expect_answer_value(&a, old, lens[i]);
+			expect_stored("k", "new");
+		}
 		value_unref(v);
 		free(old);
 	}
@@ -187,15 +202,16 @@ static struct answer edit(const struct redis_edit *how)
 	return a;
 }
 
-static void edit_ttl(enum state state, const char *condition, int64_t new_ms, bool is_absolute)
+static void edit_ttl(enum state state, const char *condition, int64_t new_ms, bool is_absolute, const struct redis_window *stale)
 {
 	struct redis_edit how = {.what = REDIS_EDIT_TTL, .condition = condition, .ttl_ms = is_absolute ? 0 : new_ms,
-		.ends_at_ms = is_absolute ? wall_ms() + new_ms : 0};
+		.ends_at_ms = is_absolute ? wall_ms() + new_ms : 0, .stale = *stale};
 	struct after after = of_state(state);
 	char what[96];
-	snprintf(what, sizeof(what), "state %d, %s, %lld ms, absolute %d", state, condition ? condition : "always", (long long)new_ms, is_absolute);
+	snprintf(what, sizeof(what), "state %d, %s, %lld ms, absolute %d, window %td", state, condition ? condition : "always",
+		(long long)new_ms, is_absolute, stale - windows);
 	make(state);
-	bool is_changed = state != ABSENT && holds(condition, after.left_ms, new_ms);
+	bool is_changed = seen_through(stale, state) != ABSENT && holds(condition, after.left_ms, new_ms);
 	struct answer a = edit(&how);
 	expect_answer(&a, REDIS_ANSWERED);
 	ck_assert_msg(a.number == is_changed, "%s: number %lld", what, (long long)a.number);
@@ -215,51 +231,57 @@ START_TEST(edit_of_a_ttl_happens_on_its_condition)
 	for (size_t i = 0; i < LEN(conditions); i++)
 		for (size_t k = 0; k < LEN(ttls_ms); k++)
 			for (int is_absolute = 0; is_absolute < 2; is_absolute++)
-				edit_ttl((enum state)_i, conditions[i], ttls_ms[k], is_absolute);
+				for (size_t w = 0; w < LEN(windows); w++)
+					edit_ttl((enum state)_i, conditions[i], ttls_ms[k], is_absolute, &windows[w]);
 }
 END_TEST
 
 START_TEST(persist_takes_the_ttl)
 {
-	make((enum state)_i);
-	struct answer a = edit(&(struct redis_edit){.what = REDIS_EDIT_PERSIST});
-	struct after after = of_state((enum state)_i);
-	after.left_ms = -1;
-	expect_answer(&a, REDIS_ANSWERED);
-	ck_assert_int_eq(a.number, _i == TIMED);
-	expect_after(&after, "persist");
+	for (size_t i = 0; i < LEN(windows); i++) {
+		make((enum state)_i);
+		struct answer a = edit(&(struct redis_edit){.what = REDIS_EDIT_PERSIST, .stale = windows[i]});
+		bool is_changed = seen_through(&windows[i], (enum state)_i) == TIMED;
+		struct after after = of_state((enum state)_i);
+		if (is_changed)
+			after.left_ms = -1;
+		expect_answer(&a, REDIS_ANSWERED);
+		ck_assert_int_eq(a.number, is_changed);
+		expect_after(&after, "persist");
+	}
 }
 END_TEST
 
-static void reading_edit(enum state state, const struct redis_edit *how, const struct after *after, const char *what)
+static void reading_edit(enum state state, struct redis_edit how, const struct after *after, const char *what)
 {
-	make(state);
-	struct answer a = edit(how);
-	expect_answer(&a, state == ABSENT ? REDIS_NIL : state == LIST ? REDIS_WRONGTYPE : REDIS_ANSWERED);
-	ck_assert_msg(!a.value == (state == ABSENT || state == LIST), "%s: value %d", what, a.value != NULL);
-	if (a.value)
-		ck_assert(a.value->len == 3 && memcmp(a.value->data, "old", 3) == 0);
-	if (state == ABSENT || state == LIST) {
+	for (size_t i = 0; i < LEN(windows); i++) {
+		enum state seen = seen_through(&windows[i], state);
+		bool is_there = seen == PLAIN || seen == TIMED;
 		struct after same = of_state(state);
-		expect_after(&same, what);
-	} else {
-		expect_after(after, what);
+		make(state);
+		how.stale = windows[i];
+		struct answer a = edit(&how);
+		expect_answer(&a, seen == ABSENT ? REDIS_NIL : seen == LIST ? REDIS_WRONGTYPE : REDIS_ANSWERED);
+		ck_assert_msg((a.value != NULL) == is_there, "%s: value %d", what, a.value != NULL);
+		if (a.value)
+			ck_assert(a.value->len == 3 && memcmp(a.value->data, "old", 3) == 0);
+		expect_after(is_there ? after : &same, what);
+		answer_clear(&a);
 	}
-	answer_clear(&a);
 }
 
 START_TEST(edit_that_wants_the_value_brings_it)
 {
 	int64_t ends_at_ms = wall_ms() + 200000;
 	enum state state = (enum state)_i;
-	reading_edit(state, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000, .wants_value = true},
+	reading_edit(state, (struct redis_edit){.what = REDIS_EDIT_TTL, .ttl_ms = 60000, .wants_value = true},
 		&(struct after){.value = "old", .left_ms = 60000}, "from now");
-	reading_edit(state, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ends_at_ms = ends_at_ms, .wants_value = true},
+	reading_edit(state, (struct redis_edit){.what = REDIS_EDIT_TTL, .ends_at_ms = ends_at_ms, .wants_value = true},
 		&(struct after){.value = "old", .ends_at_ms = ends_at_ms}, "absolute");
-	reading_edit(state, &(struct redis_edit){.what = REDIS_EDIT_TTL, .ends_at_ms = 1, .wants_value = true}, &(struct after){0}, "past");
-	reading_edit(state, &(struct redis_edit){.what = REDIS_EDIT_PERSIST, .wants_value = true},
+	reading_edit(state, (struct redis_edit){.what = REDIS_EDIT_TTL, .ends_at_ms = 1, .wants_value = true}, &(struct after){0}, "past");
+	reading_edit(state, (struct redis_edit){.what = REDIS_EDIT_PERSIST, .wants_value = true},
 		&(struct after){.value = "old", .left_ms = -1}, "persist");
-	reading_edit(state, &(struct redis_edit){.what = REDIS_EDIT_DELETE, .wants_value = true}, &(struct after){0}, "delete");
+	reading_edit(state, (struct redis_edit){.what = REDIS_EDIT_DELETE, .wants_value = true}, &(struct after){0}, "delete");
 }
 END_TEST
 

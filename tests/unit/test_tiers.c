@@ -435,6 +435,8 @@ START_TEST(redis_keeps_a_fetched_value_for_the_longer_window_more)
 		ck_assert_int_eq(tiers_window_ms(type), rows[i].window_ms);
 		ck_assert_int_eq(tiers_redis_ttl_ms(type, 1000), 1000 + rows[i].window_ms);
 		ck_assert_int_eq(tiers_redis_ttl_ms(type, 0), 0);
+		ck_assert_int_eq(tiers_redis_end_ms(type, 1000), 1000 + rows[i].window_ms);
+		ck_assert_int_eq(tiers_redis_end_ms(type, INT64_MAX - 1), INT64_MAX - (rows[i].window_ms == 0));
 		ck_assert_int_eq(tiers_logical_ttl_ms(type, -1), 0);
 	}
 }
