@@ -79,7 +79,6 @@ $(BUILD)/tests/chaos/test_%: $(BUILD)/tests/chaos/test_%.o $(STORM) $(HARNESS) $
 # a main that runs the inputs kept for it.
 FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY = $(if $(findstring fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o)
-FUZZ_SAN = fuzzer,address,undefined
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(REPLAY) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -119,12 +118,12 @@ chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@$(REMAKE) all $(CHAOS) $(BUILD)/tests/chaos/wallclock.so
 	@BUILD=$(BUILD) CHAOS=full VERBOSE=1 tests/run $(TIMED) --alone $(filter-out $(TIMED),$(CHAOS))
 
-fuzz-built: $(FUZZ)
-
 fuzz:  ## look for inputs that break something, FUZZ_SECONDS (60) for each target
 	@tests/setup check
-	@$(REMAKE) CC=clang SAN=$(FUZZ_SAN) fuzz-built
-	@tests/fuzz/run $(FUZZ:$(BUILD)/%=build/san-$(subst $(comma),-,$(FUZZ_SAN))/%)
+	@$(REMAKE) CC=clang SAN=fuzzer,address,undefined fuzz-run
+
+fuzz-run: $(FUZZ)
+	@tests/fuzz/run $(FUZZ)
 
 bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full takes long, BENCH=quick is for development
 	@tests/setup bench
@@ -152,4 +151,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-built help sizes tests-built
+.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-run help sizes tests-built
