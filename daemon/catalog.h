@@ -85,6 +85,11 @@ struct catalog_set {
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
 
+/* The shortest way: a plain write of a raw value to a type that memory alone keeps is done at
+ * once. True: it was, and *error is the error reply or NULL. False: it is something else, to
+ * be judged and set. */
+bool catalog_set_now(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how, const char **error);
+
 /* Removes keys everywhere; outcome.number tells how many there were. who is kept for
  * EXPLAIN. Here and with catalog_invalidate the types that depend on them follow. */
 void catalog_delete(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg);

@@ -165,7 +165,8 @@ void command_psetex(struct call *call);
 void command_setnx(struct call *call);
 void command_getset(struct call *call);
 void command_mset(struct call *call);
-void command_getex(struct call *call);
+
+void command_getex(struct call *call);          /* command_expire.c */
 void command_getdel(struct call *call);
 void command_expire(struct call *call);
 void command_pexpire(struct call *call);

@@ -12,6 +12,7 @@
 #include "../proto/reply.h"
 #include "clock.h"
 #include "redis_op.h"
+#include "redis_reply.h"
 #include "value.h"
 
 #define SCAN_COUNT "1000"
@@ -146,7 +147,7 @@ static void take_value(struct redis_op *op, const redisReply *reply)
 		op->result.status = REDIS_NIL;
 		return;
 	}
-	op->result.value = redis_link_value(reply);
+	op->result.value = redis_reply_value(reply);
 	if (!op->result.value)
 		redis_op_fail(op, REDIS_ERROR, "out of memory for the value");
 }

@@ -35,13 +35,12 @@
 #include "errand.h"
 #include "histogram.h"
 #include "log.h"
+#include "redis_reply.h"
 #include "value.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
-#define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
-#define IN_A_VALUE 1
 #define REASON_MAX 160
 #define RELAY_READ 65536
 
@@ -86,84 +85,6 @@ struct redis_link {
 };
 
 static void update_deadline(struct redis_link *l);
-
-/* ---- large replies as values ---- */
-
-/* hiredis keeps a pointer to the table, so it is made once. A large string at the
- * top level of a reply lives in a value; its redisReply points into it. */
-static redisReplyObjectFunctions reply_functions;
-static redisReplyObjectFunctions hiredis_functions;
-
-static struct value *value_behind(const redisReply *r)
-{
-	return (struct value *)((char *)r->str - offsetof(struct value, data));
-}
-
-/* Marked in a field that strings do not use. */
-static bool is_value(const redisReply *r)
-{
-	return r->type == REDIS_REPLY_STRING && r->integer == IN_A_VALUE;
-}
-
-static void *create_string(const redisReadTask *task, char *str, size_t len)
-{
-	if (task->parent || task->type != REDIS_REPLY_STRING || len < LARGE_REPLY)
-		return hiredis_functions.createString(task, str, len);
-	struct value *v = value_copy(str, len);
-	redisReply *r = v ? calloc(1, sizeof(*r)) : NULL;
-	if (!r) {
-		value_unref(v);
-		return NULL;
-	}
-	r->type = REDIS_REPLY_STRING;
-	r->integer = IN_A_VALUE;
-	r->str = v->data;
-	r->len = len;
-	return r;
-}
-
-static void free_object(void *object)
-{
-	redisReply *r = object;
-	if (!r || !is_value(r)) {
-		hiredis_functions.freeObject(r);
-		return;
-	}
-	value_unref(value_behind(r));
-	free(r);
-}
-
-static void use_values(redisReader *reader)
-{
-	if (!hiredis_functions.createString) {
-		hiredis_functions = *reader->fn;
-		reply_functions = hiredis_functions;
-		reply_functions.createString = create_string;
-		reply_functions.freeObject = free_object;
-	}
-	reader->fn = &reply_functions;
-}
-
-void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg)
-{
-	redisReader *reader = redisReaderCreate();
-	void *reply = NULL;
-	if (reader) {
-		use_values(reader);
-		if (redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
-			reply = NULL;
-	}
-	done(arg, reply, reply ? "" : "a reply that is not understood");
-	if (reply)
-		free_object(reply);
-	if (reader)
-		redisReaderFree(reader);
-}
-
-struct value *redis_link_value(const struct redisReply *reply)
-{
-	return is_value(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
-}
 
 /* ---- hiredis on libevent: two persistent events ---- */
 
@@ -702,7 +623,7 @@ static void attach(struct redis_link *l, redisAsyncContext *ac)
 	l->state = LINK_CONNECTING;
 	l->progress_ms = clock_ms();
 	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
-	use_values(ac->c.reader);
+	redis_reply_use_values(ac->c.reader);
 	cleanup(l);
 	l->readable = event_new(l->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->writable = event_new(l->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, l);
