@@ -12,6 +12,7 @@
 #include "../proto/buf.h"
 #include "catalog.h"
 #include "command.h"
+#include "exposition.h"
 #include "fetch.h"
 #include "histogram.h"
 #include "memory.h"
@@ -22,14 +23,12 @@
 #include "tiers.h"
 #include "version.h"
 
-#define LABELS_MAX 192          /* a type and what else there is: names are short and need no escaping */
-#define BOUND_MAX 16
+#define LABELS_MAX 160          /* a type and what else there is: names are short and need no escaping */
 
 struct page {
 	struct buf *out;
 	const struct server *server;
 	struct catalog_parts parts;
-	char bounds[HISTOGRAM_BOUNDS][BOUND_MAX];
 };
 
 struct metric {
@@ -43,51 +42,7 @@ struct metric {
 
 #define SKIPPED UINT64_MAX
 
-/* ---- writing ---- */
-
-static void add_uint(struct buf *b, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while (n /= 10);
-	buf_add(b, digits + at, sizeof(digits) - at);
-}
-
-static void add_seconds(struct buf *b, uint64_t us)
-{
-	char fraction[8];
-	add_uint(b, us / 1000000);
-	buf_add(b, fraction, (size_t)snprintf(fraction, sizeof(fraction), ".%06u", (unsigned)(us % 1000000)));
-}
-
-/* name suffix {labels} and a blank: the value follows. */
-static void begin_sample(struct page *p, const struct metric *m, const char *suffix, const char *labels)
-{
-	buf_add_str(p->out, m->name);
-	buf_add_str(p->out, suffix);
-	if (*labels) {
-		buf_add_char(p->out, '{');
-		buf_add_str(p->out, labels);
-		buf_add_char(p->out, '}');
-	}
-	buf_add_char(p->out, ' ');
-}
-
-static void add_sample(struct page *p, const struct metric *m, const char *suffix, const char *labels, uint64_t n)
-{
-	begin_sample(p, m, suffix, labels);
-	add_uint(p->out, n);
-	buf_add_char(p->out, '\n');
-}
-
-static void add_time(struct page *p, const struct metric *m, const char *suffix, const char *labels, uint64_t us)
-{
-	begin_sample(p, m, suffix, labels);
-	add_seconds(p->out, us);
-	buf_add_char(p->out, '\n');
-}
+/* ---- shapes of rows ---- */
 
 static const char *with_type(char labels[LABELS_MAX], const struct conf_type *type, const char *more)
 {
@@ -95,34 +50,9 @@ static const char *with_type(char labels[LABELS_MAX], const struct conf_type *ty
 	return labels;
 }
 
-static void add_histogram(struct page *p, const struct metric *m, const char *labels, const struct histogram *h)
-{
-	char all[LABELS_MAX];
-	uint64_t so_far = 0;
-	for (int i = 0; i <= HISTOGRAM_BOUNDS; i++) {
-		so_far += h->counts[i];
-		snprintf(all, sizeof(all), "%s%sle=\"%s\"", labels, *labels ? "," : "", i < HISTOGRAM_BOUNDS ? p->bounds[i] : "+Inf");
-		add_sample(p, m, "_bucket", all, so_far);
-	}
-	add_time(p, m, "_sum", labels, h->sum_us);
-	add_sample(p, m, "_count", labels, so_far);
-}
-
-/* One sample for each state: 1 for the one that it is in, 0 for the others. */
-static void add_states(struct page *p, const struct metric *m, const char *labels, const char *const *states, const char *is)
-{
-	char all[LABELS_MAX];
-	for (; *states; states++) {
-		snprintf(all, sizeof(all), "%s%sstate=\"%s\"", labels, *labels ? "," : "", *states);
-		add_sample(p, m, "", all, strcmp(*states, is) == 0);
-	}
-}
-
-/* ---- shapes of rows ---- */
-
 static void add_number(struct page *p, const struct metric *m)
 {
-	add_sample(p, m, "", "", m->read(p));
+	exposition_sample(p->out, m->name, "", m->read(p));
 }
 
 /* Likewise where Redis is not off. */
@@ -145,7 +75,7 @@ static void add_types(struct page *p, const struct metric *m)
 		const struct conf_type *type = type_at(p, i);
 		uint64_t n = m->read_type(p, type);
 		if (n != SKIPPED)
-			add_sample(p, m, "", with_type(labels, type, ""), n);
+			exposition_sample(p->out, m->name, with_type(labels, type, ""), n);
 	}
 }
 
@@ -159,7 +89,7 @@ static void add_counters(struct page *p, const struct metric *m)
 			continue;
 		for (size_t j = 0; j <= p->parts.tiers->conf->n_types; j++) {
 			const struct conf_type *type = type_at(p, j);
-			add_sample(p, m, "", with_type(labels, type, c->labels), tiers_counted(p->parts.tiers, type, c));
+			exposition_sample(p->out, m->name, with_type(labels, type, c->labels), tiers_counted(p->parts.tiers, type, c));
 		}
 	}
 }
@@ -168,19 +98,19 @@ static void add_counters(struct page *p, const struct metric *m)
 
 static void add_build(struct page *p, const struct metric *m)
 {
-	add_sample(p, m, "", "version=\"" VERSION "\"", 1);
+	exposition_sample(p->out, m->name, "version=\"" VERSION "\"", 1);
 }
 
 static void add_start(struct page *p, const struct metric *m)
 {
-	add_time(p, m, "", "", (uint64_t)p->server->stats.started_at_ms * 1000);
+	exposition_seconds(p->out, m->name, "", (uint64_t)p->server->stats.started_at_ms * 1000);
 }
 
 static void add_cpu(struct page *p, const struct metric *m)
 {
 	struct rusage u = {0};
 	(void)getrusage(RUSAGE_SELF, &u); /* does not fail */
-	add_time(p, m, "", "", (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
+	exposition_seconds(p->out, m->name, "", (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
 }
 
 static void add_resident(struct page *p, const struct metric *m)
@@ -188,7 +118,7 @@ static void add_resident(struct page *p, const struct metric *m)
 	unsigned long size, resident;
 	FILE *f = fopen("/proc/self/statm", "r");
 	if (f && fscanf(f, "%lu %lu", &size, &resident) == 2)
-		add_sample(p, m, "", "", (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
+		exposition_sample(p->out, m->name, "", (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
 	if (f)
 		fclose(f);
 }
@@ -227,8 +157,8 @@ static uint64_t protocol_errors(const struct page *p)
 
 static void add_closed(struct page *p, const struct metric *m)
 {
-	add_sample(p, m, "", "reason=\"output\"", p->server->stats.over_output);
-	add_sample(p, m, "", "reason=\"idle\"", p->server->stats.idle);
+	exposition_sample(p->out, m->name, "reason=\"output\"", p->server->stats.over_output);
+	exposition_sample(p->out, m->name, "reason=\"idle\"", p->server->stats.idle);
 }
 
 static void add_requests(struct page *p, const struct metric *m)
@@ -239,10 +169,10 @@ static void add_requests(struct page *p, const struct metric *m)
 		if (!histogram_count(h))
 			continue;
 		snprintf(labels, sizeof(labels), "command=\"%s\"", command_lower(c->name, name, sizeof(name)));
-		add_histogram(p, m, labels, h);
+		exposition_histogram(p->out, m->name, labels, h);
 	}
 	if (histogram_count(p->server->latency_of_others))
-		add_histogram(p, m, "command=\"other\"", p->server->latency_of_others);
+		exposition_histogram(p->out, m->name, "command=\"other\"", p->server->latency_of_others);
 }
 
 /* ---- memory ---- */
@@ -321,7 +251,7 @@ static void add_fetches(struct page *p, const struct metric *m)
 	char labels[LABELS_MAX];
 	for (size_t i = 0; i < p->parts.tiers->conf->n_types; i++)
 		if (is_fetched(type_at(p, i)))
-			add_histogram(p, m, with_type(labels, type_at(p, i), ""), &tiers_fetches(p->parts.tiers, type_at(p, i))->took);
+			exposition_histogram(p->out, m->name, with_type(labels, type_at(p, i), ""), &tiers_fetches(p->parts.tiers, type_at(p, i))->took);
 }
 
 static const char *const breaker_states[] = {"closed", "half_open", "open", NULL};
@@ -331,13 +261,13 @@ static void add_fetch_breakers(struct page *p, const struct metric *m)
 	char labels[LABELS_MAX];
 	for (size_t i = 0; i < p->parts.tiers->conf->n_types; i++)
 		if (is_fetched(type_at(p, i)))
-			add_states(p, m, with_type(labels, type_at(p, i), ""), breaker_states, fetch_type_health(p->parts.fetcher, type_at(p, i)).state);
+			exposition_states(p->out, m->name, with_type(labels, type_at(p, i), ""), breaker_states, fetch_type_health(p->parts.fetcher, type_at(p, i)).state);
 }
 
 static void add_database_breaker(struct page *p, const struct metric *m)
 {
 	if (p->parts.tiers->conf->database.kind != CONF_DATABASE_OFF)
-		add_states(p, m, "", breaker_states, fetch_database_health(p->parts.fetcher).state);
+		exposition_states(p->out, m->name, "", breaker_states, fetch_database_health(p->parts.fetcher).state);
 }
 
 /* ---- Redis ---- */
@@ -390,19 +320,19 @@ static uint64_t tracking_repairs(const struct page *p)
 static void add_redis_latency(struct page *p, const struct metric *m)
 {
 	if (p->parts.tiers->redis)
-		add_histogram(p, m, "", redis_latency(p->parts.tiers->redis));
+		exposition_histogram(p->out, m->name, "", redis_latency(p->parts.tiers->redis));
 }
 
 static void add_redis_breaker(struct page *p, const struct metric *m)
 {
 	if (p->parts.tiers->redis)
-		add_states(p, m, "", breaker_states, redis_breaker(p->parts.tiers->redis));
+		exposition_states(p->out, m->name, "", breaker_states, redis_breaker(p->parts.tiers->redis));
 }
 
 static void add_round_trip(struct page *p, const struct metric *m)
 {
 	if (p->parts.tiers->redis)
-		add_histogram(p, m, "", &redis_tracking(p->parts.tiers->redis)->round_trip);
+		exposition_histogram(p->out, m->name, "", &redis_tracking(p->parts.tiers->redis)->round_trip);
 }
 
 static void add_tracking(struct page *p, const struct metric *m)
@@ -412,7 +342,7 @@ static void add_tracking(struct page *p, const struct metric *m)
 		return;
 	for (enum coherence c = COHERENCE_AWAY; c <= COHERENCE_PUBSUB; c++)
 		states[c] = tracking_coherence_name(c);
-	add_states(p, m, "", states, tracking_coherence_name(redis_coherence(p->parts.tiers->redis)));
+	exposition_states(p->out, m->name, "", states, tracking_coherence_name(redis_coherence(p->parts.tiers->redis)));
 }
 
 static uint64_t replay_keys(const struct page *p)
@@ -542,11 +472,9 @@ static const struct metric metrics[] = {
 void metrics_add(struct buf *out, const struct server *s)
 {
 	struct page p = {.out = out, .server = s, .parts = catalog_parts(s->catalog)};
-	for (int i = 0; i < HISTOGRAM_BOUNDS; i++)
-		snprintf(p.bounds[i], BOUND_MAX, "%g", (double)histogram_bounds_us[i] / 1e6);
 	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
 		const struct metric *m = &metrics[i];
-		buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, m->kind);
+		exposition_begin(out, m->name, m->kind, m->help);
 		m->add(&p, m);
 	}
 }
