@@ -183,6 +183,18 @@ START_TEST(connections_beyond_the_limit_wait_for_their_turn)
 }
 END_TEST
 
+START_TEST(a_silent_connection_is_closed)
+{
+	struct harness *h = start_alone();
+	int idle = dial(h), half = dial(h);     /* at once, since each takes its ten seconds */
+	raw_send(half, "GET /metrics HTT");
+	ck_assert_str_eq(read_all(idle), "");
+	(void)!read_all(half);
+	wait_until(admin_connections(h) == 0, READ_LIMIT_S * 1000);
+	harness_free(h);
+}
+END_TEST
+
 START_TEST(a_stop_with_connections_open_is_a_clean_one)
 {
 	struct harness *h = start_alone();
@@ -321,6 +333,7 @@ int main(void)
 		what_is_too_large_is_refused,
 		one_connection_carries_many_requests,
 		connections_beyond_the_limit_wait_for_their_turn,
+		a_silent_connection_is_closed,
 		a_stop_with_connections_open_is_a_clean_one,
 		a_sidecar_that_can_answer_nothing_is_not_ready_and_says_why,
 		a_sidecar_whose_fetches_work_is_ready_without_redis,
