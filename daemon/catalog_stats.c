@@ -102,7 +102,7 @@ static void add_reason(cJSON *reasons, const char *text)
 /* Why Redis is not all that it should be, in the words of Redis or of the link; "" if it is. */
 static const char *redis_complaint(const struct redis *redis)
 {
-	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_unwritable(redis)};
+	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_mute(redis), redis_unwritable(redis)};
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
 		if (said[i][0])
 			return said[i];
@@ -130,6 +130,8 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 		add_reason(reasons, "Redis refuses CLIENT TRACKING: changes made past the sidecars are noticed late");
 	else if (!is_writable)
 		add_reason(reasons, "Redis takes no writes: they wait");
+	if (redis_mute(redis)[0])
+		add_reason(reasons, "Redis refuses PUBLISH: sidecars that it does not tell of changes are not told by this one");
 	return o;
 }
 

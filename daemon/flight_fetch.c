@@ -217,13 +217,21 @@ static enum step fill_refused(struct flight *f)
 	return was_lost && !f->fence.broken ? serve_only(f, &flight_count(f)->fenced) : flight_try_again(f);
 }
 
+/* It may be older than a change that was not heard of in time: nobody is to have it from a tier. */
+static enum step fill_unproven(struct flight *f)
+{
+	(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
+	return serve_only(f, &flight_count(f)->fenced);
+}
+
 /* A Redis that is full or read-only does not take it; memory still does. */
 static void on_filled(void *arg, const struct redis_result *r)
 {
 	struct flight *f = arg;
 	bool is_answered = r->status == REDIS_ANSWERED, is_too_late = f->fence.broken || is_guarded(f);
-	f->is_filled = is_answered && r->number == 1;
-	if (f->is_filled && is_too_late && f->value)
+	bool is_unproven = is_answered && r->number == REDIS_FILLED_UNPROVEN;
+	f->is_filled = is_answered && r->number > 0;
+	if (f->is_filled && (is_too_late || is_unproven) && f->value)
 		redis_unfill(f->all->tiers->redis, flight_key(f), f->value);
 	if (is_answered)
 		f->is_leased = false; /* it went with the fill, or was not ours any more */
@@ -233,6 +241,8 @@ static void on_filled(void *arg, const struct redis_result *r)
 		f->step = fill_refused(f);
 	else if (is_too_late && !f->fence.broken)
 		f->step = serve_only(f, &flight_count(f)->guarded);
+	else if (is_unproven && !f->fence.broken)
+		f->step = fill_unproven(f);
 	else
 		f->step = STEP_STORE;
 	flight_run(f);
