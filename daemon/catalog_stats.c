@@ -109,6 +109,13 @@ static const char *redis_complaint(const struct redis *redis)
 	return "";
 }
 
+static const char *proof_of(enum coherence c, bool is_writable)
+{
+	if (c == COHERENCE_TRACKING && is_writable)
+		return "key";
+	return c == COHERENCE_TRACKING || c == COHERENCE_PUBSUB ? "message" : "none";
+}
+
 static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 {
 	const struct redis *redis = c->tiers.redis;
@@ -120,7 +127,7 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 	bool is_writable = !redis_unwritable(redis)[0];
 	cJSON_AddStringToObject(o, "breaker", redis_breaker(redis));
 	cJSON_AddStringToObject(o, "coherence", tracking_coherence_name(coherence));
-	cJSON_AddStringToObject(o, "proof", coherence != COHERENCE_TRACKING ? "none" : is_writable ? "key" : "message");
+	cJSON_AddStringToObject(o, "proof", proof_of(coherence, is_writable));
 	cJSON_AddStringToObject(o, "reason", redis_complaint(redis));
 	if (!redis_up(redis))
 		add_reason(reasons, "Redis does not answer: values come from memory and the database, writes wait");
