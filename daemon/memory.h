@@ -27,6 +27,7 @@ struct memory_entry {
 	uint64_t older : 44;
 	uint64_t key_len : 13, source : 2;      /* enum source */
 	uint64_t is_used : 1;                   /* since eviction last looked at it */
+	uint64_t is_proven : 1;                 /* see memory_order.h */
 	uint64_t is_apart : 1;                  /* the value is in a block of its own */
 	int64_t expires_ms;                     /* end of its logical TTL; MEMORY_FOREVER: none */
 	uint32_t epoch;                         /* of the tracking it came under; see tiers.h */

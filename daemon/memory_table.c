@@ -14,6 +14,8 @@
 
 #include "memory_entry.h"
 
+#define GONE_SHIFT 44           /* the upper bits, which do not choose the bucket */
+
 void memory_table_init(struct memory_table *t, size_t most)
 {
 	*t = (struct memory_table){.n = MEMORY_TABLE_MIN, .mask = MEMORY_TABLE_MIN - 1,
@@ -36,7 +38,7 @@ size_t memory_table_bytes(const struct memory_table *t)
 	return t->n * sizeof(*t->buckets);
 }
 
-static struct memory_entry **bucket_of(const struct memory_table *t, uint64_t hash)
+static struct memory_bucket *bucket_of(const struct memory_table *t, uint64_t hash)
 {
 	size_t at = hash & t->mask;
 	return &t->buckets[at < t->n ? at : at & t->mask >> 1];
@@ -44,16 +46,16 @@ static struct memory_entry **bucket_of(const struct memory_table *t, uint64_t ha
 
 struct memory_entry *memory_table_find(const struct memory_table *t, const struct key *key)
 {
-	struct memory_entry *e = *bucket_of(t, key->hash);
+	struct memory_entry *e = memory_linked(bucket_of(t, key->hash)->first);
 	while (e && (e->key_len != key->len || memcmp(memory_key(e), key->data, key->len) != 0))
 		e = memory_linked(e->chain);
 	return e;
 }
 
-static void push(struct memory_entry **bucket, struct memory_entry *e)
+static void push(struct memory_bucket *bucket, struct memory_entry *e)
 {
-	e->chain = memory_link(*bucket);
-	*bucket = e;
+	e->chain = bucket->first;
+	bucket->first = memory_link(e);
 }
 
 void memory_table_add(struct memory_table *t, struct memory_entry *e, uint64_t hash)
@@ -63,9 +65,10 @@ void memory_table_add(struct memory_table *t, struct memory_entry *e, uint64_t h
 
 void memory_table_remove(struct memory_table *t, struct memory_entry *e, uint64_t hash)
 {
-	struct memory_entry **bucket = bucket_of(t, hash), *before = *bucket;
+	struct memory_bucket *bucket = bucket_of(t, hash);
+	struct memory_entry *before = memory_linked(bucket->first);
 	if (before == e) {
-		*bucket = memory_linked(e->chain);
+		bucket->first = e->chain;
 		return;
 	}
 	while (before && memory_linked(before->chain) != e)
@@ -74,17 +77,29 @@ void memory_table_remove(struct memory_table *t, struct memory_entry *e, uint64_
 	before->chain = e->chain;
 }
 
+void memory_table_note_gone(struct memory_table *t, uint64_t hash)
+{
+	bucket_of(t, hash)->gone = hash >> GONE_SHIFT;
+}
+
+bool memory_table_is_gone(const struct memory_table *t, uint64_t hash)
+{
+	return hash >> GONE_SHIFT && bucket_of(t, hash)->gone == hash >> GONE_SHIFT;
+}
+
 void memory_table_grow(struct memory_table *t)
 {
 	if (t->n == t->most)
 		return;
 	if (t->n > t->mask)
 		t->mask = t->mask * 2 + 1;
-	struct memory_entry **split = &t->buckets[t->n++ & t->mask >> 1], *e = *split, *next;
-	*split = NULL;
+	struct memory_bucket *split = &t->buckets[t->n - (t->mask >> 1) - 1];
+	struct memory_entry *e = memory_linked(split->first), *next;
+	t->n++;
+	split->first = 0;
 	for (; e; e = next) {
 		next = memory_linked(e->chain);
-		push(bucket_of(t, key_of(memory_key(e), e->key_len).hash), e);
+		push(bucket_of(t, memory_entry_hash(e)), e);
 	}
 }
 
@@ -100,7 +115,7 @@ static uint64_t reversed(uint64_t v)
 
 static void show_bucket(const struct memory_table *t, size_t at, memory_each_fn each, void *arg)
 {
-	for (const struct memory_entry *e = t->buckets[at]; e; e = memory_linked(e->chain))
+	for (const struct memory_entry *e = memory_linked(t->buckets[at].first); e; e = memory_linked(e->chain))
 		each(arg, e);
 }
 

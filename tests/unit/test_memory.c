@@ -16,7 +16,7 @@
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define PLENTY ((uint64_t)1 << 32)
 #define FIRST_BUCKETS 1024      /* of memory_table.c, which the count of bytes includes */
-#define LOOKS 100               /* of memory_order.c */
+#define LOOKS 16                /* of memory.c */
 
 static const struct memory_bounds no_bounds[8];
 
@@ -325,46 +325,100 @@ END_TEST
 
 /* ---- eviction ---- */
 
+/* Puts names, a character each, in this order. */
+static void put_all(struct memory *m, unsigned type, const char *names)
+{
+	for (; *names; names++)
+		put(m, key_of(names, 1), type, text_value("x"), MEMORY_FOREVER);
+}
+
+static void use_all(struct memory *m, const char *names)
+{
+	for (; *names; names++) {
+		struct key key = key_of(names, 1);
+		ck_assert_ptr_nonnull(memory_get(m, &key, 1));
+	}
+}
+
+static void expect_there(struct memory *m, const char *names)
+{
+	for (char name[2] = "a"; *name <= 'z'; ++*name)
+		ck_assert_msg(is_there(m, name) == (strchr(names, *name) != NULL), "%s", name);
+}
+
 START_TEST(oldest_that_was_not_used_goes_when_a_type_is_full)
 {
 	static const struct memory_bounds bounds[] = {{.max_entries = 3}, {0}};
 	struct memory *m = memory_new(PLENTY, bounds, 2);
-	struct key a = key_named("a"), b = key_named("b");
-	put(m, key_named("other"), 1, text_value("x"), MEMORY_FOREVER);
-	put(m, a, 0, text_value("x"), MEMORY_FOREVER);
-	put(m, b, 0, text_value("x"), MEMORY_FOREVER);
-	put(m, key_named("c"), 0, text_value("x"), MEMORY_FOREVER);
-	memory_get(m, &a, 1);
+	struct key b = key_named("b");
+	put_all(m, 1, "o");
+	put_all(m, 0, "abc");
+	use_all(m, "a");
 	memory_peek(m, &b, 1);          /* no use */
-	put(m, key_named("d"), 0, text_value("x"), MEMORY_FOREVER);
-	ck_assert(!is_there(m, "b"));
-	ck_assert(is_there(m, "a") && is_there(m, "c") && is_there(m, "d") && is_there(m, "other"));
-	put(m, a, 0, text_value("y"), MEMORY_FOREVER);
-	ck_assert(is_there(m, "c"));    /* a replacement is no further entry */
-	put(m, key_named("e"), 0, NULL, MEMORY_FOREVER);
-	ck_assert(!is_there(m, "c") && is_there(m, "a") && is_there(m, "d") && is_there(m, "e"));
+	put_all(m, 0, "d");
+	expect_there(m, "acdo");
+	put_all(m, 0, "a");             /* a replacement is no further entry */
+	expect_there(m, "acdo");
+	put_all(m, 0, "e");
+	expect_there(m, "adeo");
 	ck_assert_uint_eq(memory_type_stats(m, 0)->evictions, 2);
 	ck_assert_uint_eq(memory_type_stats(m, 0)->entries, 3);
 	memory_free(m);
 }
 END_TEST
 
-START_TEST(use_counts_until_it_was_passed_over_once)
+START_TEST(what_is_asked_for_once_does_not_drive_out_what_was_used)
 {
-	static const struct memory_bounds bounds[] = {{.max_entries = 3}};
+	static const struct memory_bounds bounds[] = {{.max_entries = 6}};
 	struct memory *m = memory_new(PLENTY, bounds, 1);
-	struct key a = key_named("a"), b = key_named("b"), c = key_named("c");
-	put(m, a, 0, text_value("x"), MEMORY_FOREVER);
-	put(m, b, 0, text_value("x"), MEMORY_FOREVER);
-	put(m, c, 0, text_value("x"), MEMORY_FOREVER);
-	memory_get(m, &a, 1);
-	memory_get(m, &b, 1);
-	memory_get(m, &c, 1);
-	put(m, key_named("d"), 0, text_value("x"), MEMORY_FOREVER);     /* all were used: from the beginning again */
-	ck_assert(!is_there(m, "a") && is_there(m, "b") && is_there(m, "c") && is_there(m, "d"));
-	memory_get(m, &b, 1);
-	put(m, key_named("e"), 0, text_value("x"), MEMORY_FOREVER);
-	ck_assert(is_there(m, "b") && !is_there(m, "c") && is_there(m, "d") && is_there(m, "e"));
+	put_all(m, 0, "abc");
+	use_all(m, "abc");
+	put_all(m, 0, "defghijklmnopq");
+	expect_there(m, "abcopq");
+	memory_free(m);
+}
+END_TEST
+
+/* A replacement is as good as what it is in place of. */
+START_TEST(use_is_not_lost_when_the_value_is_replaced)
+{
+	static const struct memory_bounds bounds[] = {{.max_entries = 4}};
+	struct memory *m = memory_new(PLENTY, bounds, 1);
+	put_all(m, 0, "ab");
+	use_all(m, "a");
+	put_all(m, 0, "a");
+	put_all(m, 0, "cdefg");         /* a is proven now */
+	put_all(m, 0, "a");
+	put_all(m, 0, "hijkl");
+	expect_there(m, "ajkl");
+	memory_free(m);
+}
+END_TEST
+
+START_TEST(what_comes_back_soon_after_it_went_is_kept)
+{
+	static const struct memory_bounds bounds[] = {{.max_entries = 4}};
+	struct memory *m = memory_new(PLENTY, bounds, 1);
+	put_all(m, 0, "abcdef");
+	expect_there(m, "cdef");
+	put_all(m, 0, "a");
+	put_all(m, 0, "ghijk");
+	expect_there(m, "aijk");
+	memory_free(m);
+}
+END_TEST
+
+START_TEST(use_of_the_proven_counts_until_their_next_turn)
+{
+	static const struct memory_bounds bounds[] = {{.max_entries = 4}};
+	struct memory *m = memory_new(PLENTY, bounds, 1);
+	put_all(m, 0, "abcd");
+	use_all(m, "abcd");
+	put_all(m, 0, "e");             /* all are proven by it, and none was used since */
+	expect_there(m, "bcde");
+	use_all(m, "be");
+	put_all(m, 0, "f");
+	expect_there(m, "bdef");
 	memory_free(m);
 }
 END_TEST
@@ -387,47 +441,38 @@ START_TEST(eviction_looks_at_a_bounded_number_of_entries)
 }
 END_TEST
 
-START_TEST(oldest_of_all_types_goes_when_the_bytes_are_used_up)
+/* What a type loses is its part of the entries, if they are used alike. */
+START_TEST(types_take_turns_when_the_bytes_are_used_up)
 {
-	static const struct {
-		const char *name;
-		unsigned type;
-		size_t len;
-	} items[] = {{"a", 0, 10000}, {"b", 1, 10000}, {"c", 2, 10000}, {"d", 0, 10000}, {"e", 2, 20000}, {"f", 1, 40000}};
-	static const char *const left[] = {"a", "ab", "abc", "abcd", "ade", "f"};
-	struct memory *m = memory_new(FIRST_BUCKETS * sizeof(void *) + 41000, no_bounds, 3);
-	for (size_t i = 0; i < LEN(items); i++) {
-		struct key key = key_named(items[i].name), a = key_named("a");
-		struct value *v = value_new(items[i].len);
-		struct memory_item item = {.type = items[i].type, .value = v, .stored_ms = (int64_t)i, .expires_ms = MEMORY_FOREVER};
-		ck_assert_int_eq(memory_put(m, &key, &item), 0);
-		value_unref(v);
-		for (size_t k = 0; k < LEN(items); k++)
-			ck_assert_msg(is_there(m, items[k].name) == (strchr(left[i], *items[k].name) != NULL), "%s after %s", items[k].name, items[i].name);
-		if (i < 4)
-			ck_assert_ptr_nonnull(memory_get(m, &a, 1));
-	}
-	ck_assert_uint_eq(memory_type_stats(m, 0)->evictions, 2);
-	ck_assert_uint_eq(memory_type_stats(m, 1)->evictions, 1);
-	ck_assert_uint_eq(memory_type_stats(m, 2)->evictions, 2);
+	enum { N = 300, BYTES = 5000 };
+	struct memory *m = memory_new(FIRST_BUCKETS * sizeof(void *) + N * (BYTES + 128), no_bounds, 3);
+	for (unsigned i = 0; i < N; i++)
+		put(m, key_numbered(i), i % 3 ? 1 : 0, value_new(BYTES), MEMORY_FOREVER);
+	for (unsigned i = 0; i < N / 2; i++)
+		put(m, key_numbered(N + i), 2, value_new(BYTES), MEMORY_FOREVER);
+	uint64_t lost[] = {memory_type_stats(m, 0)->evictions, memory_type_stats(m, 1)->evictions, memory_type_stats(m, 2)->evictions};
+	ck_assert_uint_ge(lost[0] + lost[1] + lost[2], N / 2 - 10);
+	ck_assert_uint_le(lost[0] * 2, lost[1] + 6);
+	ck_assert_uint_ge(lost[0] * 2 + 6, lost[1]);
+	ck_assert_uint_gt(lost[0], lost[2]);
+	ck_assert_uint_le(memory_bytes(m), memory_limit(m));
 	memory_free(m);
 }
 END_TEST
 
-/* A type whose entries are all in use is asked again only when all others were looked through. */
 START_TEST(type_in_use_is_spared_while_others_are_not)
 {
-	enum { N = 50, LEN = 10000 };
-	struct memory *m = memory_new(FIRST_BUCKETS * sizeof(void *) + 2 * N * (LEN + 200), no_bounds, 2);
+	enum { N = 50, BYTES = 10000 };
+	struct memory *m = memory_new(FIRST_BUCKETS * sizeof(void *) + 2 * N * (BYTES + 200), no_bounds, 2);
 	for (unsigned i = 0; i < 2 * N; i++)
-		put(m, key_numbered(i), i / N, value_new(LEN), MEMORY_FOREVER);
-	for (unsigned round = 0; round < 5; round++) {
+		put(m, key_numbered(i), i / N, value_new(BYTES), MEMORY_FOREVER);
+	for (unsigned round = 0; round < 20; round++) {
 		for (unsigned i = 0; i < N; i++) {
 			struct key key = key_numbered(i);
 			ck_assert_ptr_nonnull(memory_get(m, &key, 1));
 		}
-		for (unsigned i = 0; i < N / 2; i++)
-			put(m, key_numbered(1000 + round * N + i), 1, value_new(LEN), MEMORY_FOREVER);
+		for (unsigned i = 0; i < N / 5; i++)
+			put(m, key_numbered(1000 + round * N + i), 1, value_new(BYTES), MEMORY_FOREVER);
 	}
 	ck_assert_uint_eq(memory_type_stats(m, 0)->entries, N);
 	memory_free(m);
@@ -659,6 +704,51 @@ START_TEST(two_drops_at_once_count_each_entry_once)
 }
 END_TEST
 
+static void count_old(void *arg, const struct memory_entry *e)
+{
+	*(uint64_t *)arg += memory_key(e)[0] == 'd' && memory_value(e)->len == 1;
+}
+
+/* Entries are evicted, proven, given another turn and put while the drop walks. */
+START_TEST(drop_misses_nothing_however_entries_move_meanwhile)
+{
+	enum { N = 10 * MEMORY_SLICE };
+	static const struct memory_bounds bounds[] = {{.max_entries = N}};
+	struct memory *m = memory_new(PLENTY, bounds, 1);
+	struct drop_count drop = {0};
+	struct key key;
+	char name[16];
+	for (unsigned i = 0; i < 2 * N; i++) {  /* half are to be dropped; some are proven */
+		key = key_of(name, (size_t)snprintf(name, sizeof(name), "%c%u", i % 2 ? 'd' : 'k', i));
+		put(m, key, 0, text_value("x"), MEMORY_FOREVER);
+		if (i % 3 == 0)
+			(void)memory_get(m, &key, 1);
+	}
+	memory_drop_prefix(m, 0, "d", 1, 1, on_dropped, &drop);
+	unsigned slices = 1;
+	for (bool goes_on = true; goes_on; slices++) {
+		for (unsigned i = 0; i < 3000; i++) {
+			key = key_of(name, (size_t)snprintf(name, sizeof(name), "%c%u", i % 4 ? 'k' : 'd', (slices * 3000 + i * 7) % (3 * N)));
+			if (!memory_get(m, &key, 1))
+				put(m, key, 0, text_value("new"), MEMORY_FOREVER);
+		}
+		goes_on = memory_sweep(m);
+	}
+	ck_assert_uint_eq(drop.times, 1);
+	ck_assert_uint_lt(slices, 40);
+	for (unsigned i = 0; i < 3 * N; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		ck_assert(!is_there(m, name) || holds(m, name, "new"));
+	}
+	uint64_t cursor = 0, old = 0;
+	do
+		cursor = memory_scan(m, cursor, 100, count_old, &old);
+	while (cursor);
+	ck_assert_uint_eq(old, 0);
+	memory_free(m);
+}
+END_TEST
+
 START_TEST(memory_is_freed_in_the_middle_of_a_drop)
 {
 	struct memory *m = new_memory_to_drop(5 * MEMORY_SLICE);
@@ -797,18 +887,17 @@ END_TEST
 #define STEPS 20000
 
 struct model_entry {
-	bool is_in, is_used;
+	bool is_in, is_used, is_proven;
 	unsigned type;
 	struct value *value;            /* the model's own reference; NULL: an absence */
 	int64_t stored_ms, expires_ms;
-	uint64_t number;                /* of the put */
+	uint64_t number;                /* its place in its list */
 	size_t bytes;
 };
 
 struct model_type {
 	struct memory_type_stats stats;
-	struct model_entry *hand;
-	bool is_through;                /* in this round */
+	uint64_t bytes[2];              /* of the young ones, and the proven ones */
 };
 
 struct model {
@@ -816,9 +905,10 @@ struct model {
 	const struct memory_bounds *bounds;
 	struct model_entry *at;
 	unsigned n_keys;
-	uint64_t puts, bytes, entries;
+	uint64_t places, turns, bytes, entries;
 	struct model_type types[TYPES];
 	size_t buckets;
+	uint64_t gone[8 * FIRST_BUCKETS];       /* by bucket */
 	int64_t now_ms;
 	unsigned seed;
 };
@@ -833,25 +923,12 @@ static bool model_is_past(const struct model *o, const struct model_entry *e)
 	return e->expires_ms != MEMORY_FOREVER && o->now_ms >= e->expires_ms + (e->value ? o->bounds[e->type].keep_ms : 0);
 }
 
-/* The first of a type that was put after number. */
-static struct model_entry *model_next(struct model *o, unsigned type, uint64_t number)
-{
-	struct model_entry *next = NULL;
-	for (unsigned i = 0; i < o->n_keys; i++) {
-		struct model_entry *e = &o->at[i];
-		if (e->is_in && e->type == type && e->number > number && (!next || e->number < next->number))
-			next = e;
-	}
-	return next;
-}
-
 static void model_remove(struct model *o, struct model_entry *e)
 {
 	struct model_type *t = &o->types[e->type];
-	if (t->hand == e)
-		t->hand = model_next(o, e->type, e->number);
 	o->bytes -= e->bytes;
 	o->entries--;
+	t->bytes[e->is_proven] -= e->bytes;
 	t->stats.bytes -= e->bytes;
 	t->stats.entries--;
 	if (e->value && e->value->refs != 1)
@@ -860,46 +937,61 @@ static void model_remove(struct model *o, struct model_entry *e)
 	*e = (struct model_entry){0};
 }
 
-/* ---- SIEVE, once more ---- */
+/* ---- S3-FIFO, once more ---- */
 
-static struct model_entry *model_look(struct model *o, unsigned type)
+static uint64_t *model_gone(struct model *o, const struct key *key)
 {
-	struct model_entry *e = o->types[type].hand;
-	if (!e)
-		e = model_next(o, type, 0);
-	for (unsigned i = 0; e && e->is_used && i < LOOKS; i++) {
-		e->is_used = false;
-		e = model_next(o, type, e->number);
+	size_t size = FIRST_BUCKETS;
+	while (size < o->buckets)
+		size *= 2;
+	size_t at = key->hash % size;
+	return &o->gone[at < o->buckets ? at : at - size / 2];
+}
+
+static struct model_entry *model_oldest(struct model *o, unsigned type, bool is_proven)
+{
+	struct model_entry *oldest = NULL;
+	for (unsigned i = 0; i < o->n_keys; i++) {
+		struct model_entry *e = &o->at[i];
+		if (e->is_in && e->type == type && e->is_proven == is_proven && (!oldest || e->number < oldest->number))
+			oldest = e;
 	}
-	o->types[type].hand = e;
-	return e;
+	return oldest;
 }
 
-static struct model_entry *model_least(struct model *o, unsigned type)
+static struct model_entry *model_look(struct model *o, unsigned type, bool must_go)
 {
-	struct model_entry *e = model_look(o, type);
-	return e ? e : model_look(o, type);
+	struct model_type *t = &o->types[type];
+	struct model_entry *young = model_oldest(o, type, false), *proven = model_oldest(o, type, true);
+	struct model_entry *e = young && (!proven || t->bytes[0] * 10 > t->stats.bytes) ? young : proven;
+	if (must_go || !e->is_used)
+		return e;
+	t->bytes[e->is_proven] -= e->bytes;
+	t->bytes[1] += e->bytes;
+	e->is_proven = true;
+	e->is_used = false;
+	e->number = ++o->places;
+	return NULL;
 }
 
-static struct model_entry *model_least_of_all(struct model *o)
+static unsigned model_turn(struct model *o)
 {
-	struct model_entry *least = NULL;
-	for (unsigned t = 0; t < TYPES; t++) {
-		struct model_entry *e = o->types[t].is_through ? NULL : model_look(o, t);
-		o->types[t].is_through = !e;
-		if (e && (!least || e->stored_ms < least->stored_ms))
-			least = e;
-	}
-	if (least)
-		return least;
-	for (unsigned t = 0; t < TYPES; t++)
-		o->types[t].is_through = false;
-	return model_least_of_all(o);
+	uint64_t part = ++o->turns * UINT64_C(0x9e3779b97f4a7c15), at = (part >> 32) * o->entries >> 32;
+	unsigned type = 0;
+	for (; at >= o->types[type].stats.entries; type++)
+		at -= o->types[type].stats.entries;
+	return type;
 }
 
-static void model_evict(struct model *o, struct model_entry *e)
+/* type TYPES: of any. */
+static void model_evict(struct model *o, unsigned type)
 {
-	ck_assert_ptr_nonnull(e);
+	struct model_entry *e = NULL;
+	for (unsigned i = 0; !e; i++)
+		e = model_look(o, type == TYPES ? model_turn(o) : type, i == LOOKS);
+	struct key key = key_numbered((unsigned)(e - o->at));
+	if (!e->is_proven)
+		*model_gone(o, &key) = key.hash >> 44;
 	o->types[e->type].stats.evictions++;
 	model_remove(o, e);
 }
@@ -907,9 +999,9 @@ static void model_evict(struct model *o, struct model_entry *e)
 static void model_make_room(struct model *o, unsigned type, size_t bytes)
 {
 	while (o->bounds[type].max_entries && o->types[type].stats.entries >= o->bounds[type].max_entries)
-		model_evict(o, model_least(o, type));
+		model_evict(o, type);
 	while (o->bytes + bytes > memory_limit(o->memory))
-		model_evict(o, model_least_of_all(o));
+		model_evict(o, TYPES);
 }
 
 /* Mostly small, some up to 100 KB. */
@@ -942,14 +1034,16 @@ static void do_put(struct model *o, unsigned n)
 	const struct memory_entry *real = memory_peek(o->memory, &key, 0);
 	if (!real || !is_same(real, item.value))
 		ck_abort_msg("key %u is not what was put", n);
+	bool is_used = e->is_in && e->is_used, is_proven = e->is_in ? e->is_proven : *model_gone(o, &key) == key.hash >> 44;
 	if (e->is_in)
 		model_remove(o, e);
 	size_t bytes = entry_footprint(real);
 	model_make_room(o, item.type, bytes + (o->entries == o->buckets ? sizeof(void *) : 0));
 	*e = (struct model_entry){.is_in = true, .type = item.type, .value = item.value, .stored_ms = o->now_ms, .expires_ms = item.expires_ms,
-		.number = ++o->puts, .bytes = bytes};
+		.number = ++o->places, .bytes = bytes, .is_used = is_used, .is_proven = is_proven};
 	o->bytes += e->bytes;
 	o->entries++;
+	o->types[e->type].bytes[is_proven] += e->bytes;
 	o->types[e->type].stats.bytes += e->bytes;
 	o->types[e->type].stats.entries++;
 	if (o->entries > o->buckets) {
@@ -1056,7 +1150,7 @@ static void check_entries(struct model *o, unsigned step)
 		if (!real)
 			continue;
 		if (!is_same(real, e->value) || real->type != e->type || memory_stored_ms(real) != e->stored_ms
-		    || real->expires_ms != e->expires_ms || real->is_used != e->is_used || entry_footprint(real) != e->bytes)
+		    || real->expires_ms != e->expires_ms || real->is_used != e->is_used || real->is_proven != e->is_proven || entry_footprint(real) != e->bytes)
 			ck_abort_msg("step %u: key %u is another", step, i);
 		if (e->value && e->value->refs != 1 + !memory_value(real)->is_within)
 			ck_abort_msg("step %u: the value of key %u has %u references", step, i, e->value->refs);
@@ -1151,9 +1245,12 @@ int main(void)
 	tcase_add_test(tc, absence_is_remembered_and_is_no_value);
 	tcase_add_test(tc, drop_of_what_is_past_says_that_nothing_was_there);
 	tcase_add_test(tc, oldest_that_was_not_used_goes_when_a_type_is_full);
-	tcase_add_test(tc, use_counts_until_it_was_passed_over_once);
+	tcase_add_test(tc, what_is_asked_for_once_does_not_drive_out_what_was_used);
+	tcase_add_test(tc, use_is_not_lost_when_the_value_is_replaced);
+	tcase_add_test(tc, what_comes_back_soon_after_it_went_is_kept);
+	tcase_add_test(tc, use_of_the_proven_counts_until_their_next_turn);
 	tcase_add_test(tc, eviction_looks_at_a_bounded_number_of_entries);
-	tcase_add_test(tc, oldest_of_all_types_goes_when_the_bytes_are_used_up);
+	tcase_add_test(tc, types_take_turns_when_the_bytes_are_used_up);
 	tcase_add_test(tc, type_in_use_is_spared_while_others_are_not);
 	tcase_add_test(tc, item_over_the_limit_leaves_nothing_and_no_old_value);
 	tcase_add_test(tc, put_that_succeeds_has_stored_also_when_the_table_grows);
@@ -1164,6 +1261,7 @@ int main(void)
 	tcase_add_test(tc, what_is_put_or_used_after_a_drop_began_stays);
 	tcase_add_test(tc, drops_and_puts_by_turns_are_told_apart);
 	tcase_add_test(tc, two_drops_at_once_count_each_entry_once);
+	tcase_add_test(tc, drop_misses_nothing_however_entries_move_meanwhile);
 	tcase_add_test(tc, memory_is_freed_in_the_middle_of_a_drop);
 	tcase_add_test(tc, table_grows_and_loses_nothing_on_the_way);
 	tcase_add_test(tc, sweep_drops_all_that_is_past_in_one_round);
