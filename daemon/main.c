@@ -13,6 +13,7 @@
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
+#include "admin.h"
 #include "catalog.h"
 #include "clock.h"
 #include "log.h"
@@ -31,6 +32,7 @@ struct daemon {
 	struct conf *conf;
 	struct catalog *catalog;
 	struct server *server;
+	struct admin *admin;            /* NULL: there is no HTTP port */
 	struct event *terminate, *interrupt, *hangup, *expire;
 };
 
@@ -165,7 +167,8 @@ static int start(struct daemon *d)
 		return -1;
 	}
 	d->server = server_new(d->base, d->conf, d->catalog);
-	if (server_listen(d->server, &error) < 0) {
+	if (server_listen(d->server, &error) < 0
+	    || (d->conf->admin_host && !(d->admin = admin_new(d->base, d->conf, d->server, &error)))) {
 		log_error("cannot_start", "reason=%s", log_quote(error));
 		free(error);
 		return -1;
@@ -188,7 +191,9 @@ static void settle(struct daemon *d)
  * is done. */
 static void wind_up(struct daemon *d)
 {
+	d->server->unready = "stopping";
 	settle(d);
+	admin_free(d->admin);
 	server_free(d->server);
 	d->server = NULL;
 	catalog_finish(d->catalog);

@@ -33,14 +33,14 @@
 #include "../proto/reply_scan.h"
 #include "clock.h"
 #include "errand.h"
+#include "histogram.h"
 #include "log.h"
+#include "redis_reply.h"
 #include "value.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
-#define LARGE_REPLY 16384       /* a string from this size on becomes a value as it is read */
-#define IN_A_VALUE 1
 #define REASON_MAX 160
 #define RELAY_READ 65536
 
@@ -50,6 +50,7 @@ struct call {
 	TAILQ_ENTRY(call) link;
 	struct redis_link *owner;
 	int64_t sent_ms;
+	int64_t sent_us;                /* clock_us, where that is measured */
 	redis_reply_fn done;
 	redis_bytes_fn relay;           /* in the place of done */
 	unsigned n_replies;             /* still to come; the last is relayed */
@@ -84,84 +85,6 @@ struct redis_link {
 };
 
 static void update_deadline(struct redis_link *l);
-
-/* ---- large replies as values ---- */
-
-/* hiredis keeps a pointer to the table, so it is made once. A large string at the
- * top level of a reply lives in a value; its redisReply points into it. */
-static redisReplyObjectFunctions reply_functions;
-static redisReplyObjectFunctions hiredis_functions;
-
-static struct value *value_behind(const redisReply *r)
-{
-	return (struct value *)((char *)r->str - offsetof(struct value, data));
-}
-
-/* Marked in a field that strings do not use. */
-static bool is_value(const redisReply *r)
-{
-	return r->type == REDIS_REPLY_STRING && r->integer == IN_A_VALUE;
-}
-
-static void *create_string(const redisReadTask *task, char *str, size_t len)
-{
-	if (task->parent || task->type != REDIS_REPLY_STRING || len < LARGE_REPLY)
-		return hiredis_functions.createString(task, str, len);
-	struct value *v = value_copy(str, len);
-	redisReply *r = v ? calloc(1, sizeof(*r)) : NULL;
-	if (!r) {
-		value_unref(v);
-		return NULL;
-	}
-	r->type = REDIS_REPLY_STRING;
-	r->integer = IN_A_VALUE;
-	r->str = v->data;
-	r->len = len;
-	return r;
-}
-
-static void free_object(void *object)
-{
-	redisReply *r = object;
-	if (!r || !is_value(r)) {
-		hiredis_functions.freeObject(r);
-		return;
-	}
-	value_unref(value_behind(r));
-	free(r);
-}
-
-static void use_values(redisReader *reader)
-{
-	if (!hiredis_functions.createString) {
-		hiredis_functions = *reader->fn;
-		reply_functions = hiredis_functions;
-		reply_functions.createString = create_string;
-		reply_functions.freeObject = free_object;
-	}
-	reader->fn = &reply_functions;
-}
-
-void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg)
-{
-	redisReader *reader = redisReaderCreate();
-	void *reply = NULL;
-	if (reader) {
-		use_values(reader);
-		if (redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
-			reply = NULL;
-	}
-	done(arg, reply, reply ? "" : "a reply that is not understood");
-	if (reply)
-		free_object(reply);
-	if (reader)
-		redisReaderFree(reader);
-}
-
-struct value *redis_link_value(const struct redisReply *reply)
-{
-	return is_value(reply) ? value_ref(value_behind(reply)) : value_copy(reply->str, (size_t)reply->len);
-}
 
 /* ---- hiredis on libevent: two persistent events ---- */
 
@@ -361,6 +284,20 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* ---- commands ---- */
 
+static struct call *call_new(struct redis_link *l)
+{
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .sent_us = l->options.latency ? clock_us() : 0};
+	l->stats.pending++;
+	return c;
+}
+
+static void measure(const struct call *c)
+{
+	if (c->owner->options.latency)
+		histogram_add(c->owner->options.latency, clock_us() - c->sent_us);
+}
+
 /* It is up and has answered: what failed before is over. */
 static void proved(struct redis_link *l)
 {
@@ -385,8 +322,10 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 	struct call *c = privdata;
 	struct redis_link *l = c->owner;
 	(void)ac;
-	if (reply)
+	if (reply) {
 		proved(l);
+		measure(c);
+	}
 	finish(&l->calls, c, reply, reply ? "" : l->reason[0] ? l->reason : "connection closed");
 }
 
@@ -409,9 +348,9 @@ static void refuse(struct redis_link *l, struct call *c)
 
 static void send_call(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
 {
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .done = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->done = done;
+	c->arg = arg;
 	l->stats.commands++;
 	if (!l->ac || redisAsyncFormattedCommand(l->ac, on_reply, c, pieces[0].iov_base, pieces[0].iov_len) != REDIS_OK) {
 		refuse(l, c);
@@ -431,9 +370,9 @@ void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n,
 		send_call(l, pieces, n, done, arg);
 		return;
 	}
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .done = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->done = done;
+	c->arg = arg;
 	refuse(l, c);
 }
 
@@ -462,6 +401,7 @@ static int hand_on(struct redis_link *l, const char *data, size_t len)
 		if (is_last && is_end) {
 			TAILQ_REMOVE(&l->calls, c, link);
 			l->stats.pending--;
+			measure(c);
 		}
 		if (is_last)
 			c->relay(c->arg, data, n, is_end, "");
@@ -486,9 +426,10 @@ static void read_relayed(struct redis_link *l)
 
 static void relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .relay = done, .n_replies = n_replies, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->relay = done;
+	c->n_replies = n_replies;
+	c->arg = arg;
 	l->stats.commands++;
 	if (!l->ac || redisAppendFormattedCommand(&l->ac->c, bytes, len) != REDIS_OK) {
 		refuse(l, c);
@@ -505,9 +446,9 @@ void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsig
 		relay(l, bytes, len, n_replies, done, arg);
 		return;
 	}
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .relay = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->relay = done;
+	c->arg = arg;
 	refuse(l, c);
 }
 
@@ -682,7 +623,7 @@ static void attach(struct redis_link *l, redisAsyncContext *ac)
 	l->state = LINK_CONNECTING;
 	l->progress_ms = clock_ms();
 	l->connect_deadline_ms = clock_ms() + l->conf->connect_timeout_ms;
-	use_values(ac->c.reader);
+	redis_reply_use_values(ac->c.reader);
 	cleanup(l);
 	l->readable = event_new(l->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->writable = event_new(l->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, l);

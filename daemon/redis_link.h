@@ -15,9 +15,9 @@
 struct buf;
 struct conf_redis;
 struct event_base;
+struct histogram;
 struct redisReply;
 struct redis_link;
-struct value;
 
 /* reply is NULL when none came: reason then says why. Both live during the call. */
 typedef void (*redis_reply_fn)(void *arg, const struct redisReply *reply, const char *reason);
@@ -42,6 +42,7 @@ struct redis_link_options {
 	int relay_resp;                 /* 2 or 3: the version its replies are in, if Redis speaks it; 0: no relay */
 
 	bool is_held;                   /* as after redis_link_hold(l, true) */
+	struct histogram *latency;      /* counts how long the commands took that were answered; or NULL */
 };
 
 /* Starts connecting. The link is up when a PING has been answered within the time-out
@@ -81,13 +82,6 @@ void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn don
 /* On a relay: sends n_replies commands, all of them in bytes, and hands on the reply to the
  * last, piece by piece; the others are dropped. The last call of done tells is_end or NULL. */
 void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg);
-
-/* The bytes of a string reply (not of an element of an array) as a value: a reference to where the reply has them
- * if it is large, a copy if it is small; NULL without memory. */
-struct value *redis_link_value(const struct redisReply *reply);
-
-/* Calls done with the reply in these bytes (RESP2), which are all of it, as a link does with one of its own. */
-void redis_link_read_reply(const char *data, size_t len, redis_reply_fn done, void *arg);
 
 struct redis_link_stats {
 	uint64_t commands, timeouts, connects, drops;

@@ -12,6 +12,7 @@
 #include "../proto/reply.h"
 #include "../proto/reply_scan.h"
 #include "redis_op.h"
+#include "redis_reply.h"
 
 /* Whose reply an element is: one of the two. */
 struct member {
@@ -95,9 +96,9 @@ static void give(const struct member *m, const char *data, size_t len)
 {
 	static const char nil[] = "$-1\r\n";
 	if (data[0] == '_')
-		redis_link_read_reply(nil, sizeof(nil) - 1, m->done, m->arg);
+		redis_reply_read(nil, sizeof(nil) - 1, m->done, m->arg);
 	else
-		redis_link_read_reply(data, len, m->done, m->arg);
+		redis_reply_read(data, len, m->done, m->arg);
 }
 
 static void distribute(struct transaction *t)

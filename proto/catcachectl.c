@@ -1,331 +1,271 @@
-/* catcachectl: the command line client. One command from its arguments, or one per
- * line of its input; the replies go to stdout, as redis-cli would print them. */
-#include <errno.h>
+/* catcachectl: the command line client. The table of commands below says what there is;
+ * any other word is a command of the protocol and is sent as it is. Without a command
+ * there is one a line of stdin. ctl.h is what the parts share. */
 #include <getopt.h>
-#include <grp.h>
-#include <hiredis/hiredis.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "buf.h"
-#include "request.h"
+#include "ctl.h"
 
 #define DEFAULT_SOCKET "/run/catcached/catcached.sock"
+#define DEFAULT_TIMEOUT_MS 60000
+#define SECONDS_MAX 86400
+#define ANY (-1)
 
-enum { EXIT_ERROR_REPLY = 1, EXIT_USAGE = 2, EXIT_NO_CONNECTION = 3 };
+/* ---- the tables ---- */
 
-struct session {
-	redisContext *redis;
-	bool raw;
+/* code is the letter of the option; one in capitals stands for its long name only. */
+static const struct option_row {
+	char code;
+	const char *name, *argument, *help;
+} option_rows[] = {
+	{'s', "socket", "PATH", "the daemon's socket; default: $CATCACHED_SOCKET, else\n" DEFAULT_SOCKET},
+	{'t', "timeout", "SECONDS", "how long the daemon may be silent; default 60"},
+	{'J', "json", NULL, "print JSON, for scripts"},
+	{'R', "raw", NULL, "print as if stdout were no terminal"},
+	{'x', "stdin", NULL, "the last argument is what stdin holds, byte for byte"},
+	{'h', "help", NULL, "this text; behind a command: what it takes"},
+	{'E', "ex", "SECONDS", "set: the TTL in seconds; default: the type's"},
+	{'P', "px", "MILLISECONDS", "set: the TTL in milliseconds"},
+	{'N', "nx", NULL, "set: only if there is no such key"},
+	{'X', "xx", NULL, "set: only if there is such a key"},
+	{'F', "force", NULL, "refresh: in spite of the guard key and of max_shrink"},
+	{'n', "count", "COUNT", "top: end after so many rounds"},
+	{'d', "delay", "SECONDS", "top: seconds between rounds; default 1"},
 };
+#define N_OPTIONS (sizeof(option_rows) / sizeof(option_rows[0]))
+#define GLOBAL_OPTIONS "stJRxh"         /* every command has these; its own are in its row */
+
+static const struct command_row {
+	const char *name, *arguments, *options;
+	int min_args, max_args;
+	bool needs_daemon;
+	int (*run)(struct ctl *c);
+	const char *help;
+} command_rows[] = {
+	{"get", "KEY", "", 1, 1, true, ctl_get, "the value, byte for byte"},
+	{"set", "KEY VALUE|-", "EPNX", 2, 2, true, ctl_set, "write a value to all tiers; -: what stdin holds"},
+	{"del", "KEY...", "", 1, ANY, true, ctl_del, "remove keys from all tiers"},
+	{"meta", "KEY", "", 1, 1, true, ctl_meta, "tier, age, TTL, size, items and digest of a value"},
+	{"explain", "KEY", "", 1, 1, true, ctl_explain, "what GET would do now, and why"},
+	{"refresh", "KEY", "F", 1, 1, true, ctl_refresh, "fetch now and replace the value"},
+	{"invalidate", "TYPE|PREFIX*...", "", 1, ANY, true, ctl_invalidate, "remove all keys of a type, or of a prefix"},
+	{"warm", "[TYPE...]", "", 0, ANY, true, ctl_warm, "load the warm lists, with a progress bar"},
+	{"stats", "[TYPE]", "", 0, 1, true, ctl_stats, "figures of the daemon and its types, or of one"},
+	{"top", "", "nd", 0, 0, true, ctl_top, "the same, live; q or Ctrl-C ends it"},
+	{"health", "", "", 0, 0, true, ctl_health, "how the daemon and what it depends on are"},
+	{"ping", "", "", 0, 0, true, ctl_ping, "whether the daemon answers, and how fast"},
+	{"check-config", "FILE", "", 1, 1, false, ctl_check_config, "what is wrong with a configuration file"},
+};
+#define N_COMMANDS (sizeof(command_rows) / sizeof(command_rows[0]))
+
+static const char exits[] =
+	"exit status: 0 good; 1 no such key, or a condition that did not hold, or a bad\n"
+	"configuration; 2 usage; 3 no daemon to talk to; 4 the daemon answered with an\n"
+	"error; 5 health: degraded; 6 a file or program of this host failed\n";
+
+/* ---- usage ---- */
+
+static void add_option(FILE *to, const struct option_row *o)
+{
+	char letter[8] = "    ", name[64];
+	if (o->code >= 'a')
+		snprintf(letter, sizeof(letter), "-%c, ", o->code);
+	snprintf(name, sizeof(name), "%s--%s%s%s", letter, o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+	size_t first = strcspn(o->help, "\n");
+	fprintf(to, "  %-24s %.*s\n", name, (int)first, o->help);
+	if (o->help[first])
+		fprintf(to, "  %-24s %s\n", "", o->help + first + 1);
+}
+
+/* Those whose codes are in wanted, or, if that is NULL, all. */
+static void add_options(FILE *to, const char *wanted)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		if (!wanted || strchr(wanted, option_rows[i].code))
+			add_option(to, &option_rows[i]);
+}
 
 static void usage(FILE *to)
 {
-	fputs("usage: catcachectl [-s SOCKET] [--raw] [-x] command [arg ...]\n"
-	      "       catcachectl [-s SOCKET] [--raw] < commands, one per line\n"
-	      "\n"
-	      "  -s, --socket SOCKET  where catcached listens; default: $CATCACHED_SOCKET, else\n"
-	      "                       " DEFAULT_SOCKET "\n"
-	      "  -x, --stdin          the last argument is what stdin holds, byte for byte\n"
-	      "      --raw            print strings as they are, each with a newline behind it;\n"
-	      "                       the default where stdout is not a terminal\n"
-	      "  -h, --help           this text\n"
-	      "\n"
-	      "On a line of commands \"...\" understands \\n \\r \\t \\xHH \\\\ \\\", and '...' understands \\'.\n"
-	      "\n"
-	      "  catcachectl get models:provider:groq\n"
-	      "  catcachectl -x set models:provider:groq < groq.json\n"
-	      "  catcachectl meta models:provider:groq\n"
-	      "  catcachectl stats | jq .types\n"
-	      "\n"
-	      "exit status: 0 good; 1 an error reply; 2 usage, or input or output that failed;\n"
-	      "3 no connection to the daemon\n", to);
-}
-
-/* ---- replies ---- */
-
-static void print_quoted(const char *s, size_t len)
-{
-	static const char plain[] = "\\\"\n\r\t\a\b", escaped[] = "\\\"nrtab";
-	putchar('"');
-	for (size_t i = 0; i < len; i++) {
-		const char *special = s[i] ? strchr(plain, s[i]) : NULL;
-		if (special)
-			printf("\\%c", escaped[special - plain]);
-		else if (s[i] >= ' ' && s[i] <= '~')
-			putchar(s[i]);
-		else
-			printf("\\x%02x", (unsigned char)s[i]);
+	fputs("usage: catcachectl [OPTION...] COMMAND [ARGUMENT...]\n"
+	      "       catcachectl [OPTION...] < commands of the protocol, one a line\n\n", to);
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		char synopsis[64];
+		snprintf(synopsis, sizeof(synopsis), "%s %s", command_rows[i].name, command_rows[i].arguments);
+		fprintf(to, "  %-27s %s\n", synopsis, command_rows[i].help);
 	}
-	puts("\"");
+	fputs("\nAny other command, and one in capitals, is sent to the daemon as it is, as in\n"
+	      "catcachectl ttl KEY, and its reply is printed. Its options stand before it.\n\n", to);
+	add_options(to, NULL);
+	fprintf(to, "\n%s", exits);
 }
 
-static void print_raw(const redisReply *r)
+static void command_usage(FILE *to, const struct command_row *row)
 {
-	switch (r->type) {
-	case REDIS_REPLY_ARRAY:
-		for (size_t i = 0; i < r->elements; i++)
-			print_raw(r->element[i]);
-		break;
-	case REDIS_REPLY_INTEGER:
-		printf("%lld\n", r->integer);
-		break;
-	case REDIS_REPLY_NIL:
-		putchar('\n');
-		break;
-	default:
-		fwrite(r->str, 1, r->len, stdout);
-		putchar('\n');
+	fprintf(to, "usage: catcachectl %s%s%s%s\n\n%s\n\n", row->name, *row->options ? " [OPTION...]" : "",
+		*row->arguments ? " " : "", row->arguments, row->help);
+	if (*row->options) {
+		add_options(to, row->options);
+		fputs("\n", to);
 	}
+	fputs("catcachectl --help lists the options of all commands, and how it exits.\n", to);
 }
 
-static void print_for_people(const redisReply *r, int indent);
+/* ---- options ---- */
 
-/* A numbered list. The cursor stands at column indent, where the first number goes. */
-static void print_list(const redisReply *r, int indent)
+static const struct option_row *option_of(char code)
 {
-	int width = snprintf(NULL, 0, "%zu", r->elements);
-	if (r->elements == 0)
-		puts("(empty array)");
-	for (size_t i = 0; i < r->elements; i++) {
-		printf("%*s%*zu) ", i ? indent : 0, "", width, i + 1);
-		print_for_people(r->element[i], indent + width + 2);
+	size_t i = 0;
+	while (i < N_OPTIONS && option_rows[i].code != code)
+		i++;
+	return i < N_OPTIONS ? &option_rows[i] : NULL;
+}
+
+static void add_known(struct option *longs, char *shorts, const char *codes)
+{
+	for (const char *code = codes; *code; code++) {
+		const struct option_row *o = option_of(*code);
+		*longs++ = (struct option){.name = o->name, .has_arg = o->argument ? required_argument : no_argument, .val = o->code};
+		if (o->code >= 'a')
+			shorts += sprintf(shorts, "%c%s", o->code, o->argument ? ":" : "");
 	}
+	*longs = (struct option){0};
 }
 
-static void print_for_people(const redisReply *r, int indent)
+/* Takes the options with these codes out of argv into c->options: all there are, or, before
+ * a command is known (NULL), those in front of it. Returns the index of the first word left,
+ * the others following it; -1: told. */
+static int take_options(struct ctl *c, int argc, char **argv, const char *command, const char *codes)
 {
-	switch (r->type) {
-	case REDIS_REPLY_ARRAY:
-		print_list(r, indent);
-		break;
-	case REDIS_REPLY_INTEGER:
-		printf("(integer) %lld\n", r->integer);
-		break;
-	case REDIS_REPLY_NIL:
-		puts("(nil)");
-		break;
-	case REDIS_REPLY_ERROR:
-		printf("(error) %s\n", r->str);
-		break;
-	case REDIS_REPLY_STRING:
-		print_quoted(r->str, r->len);
-		break;
-	default:
-		puts(r->str);
+	struct option longs[N_OPTIONS + 1];
+	char shorts[2 * N_OPTIONS + 3];
+	int code;
+	add_known(longs, shorts + sprintf(shorts, "%s:", command ? "" : "+"), codes);
+	optind = 0;
+	opterr = 0;
+	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (code == '?' || code == ':') {
+			ctl_complain("%s %s; catcachectl %s%s--help lists the options", code == '?' ? "unknown option" : "no argument behind",
+				argv[optind - 1], command ? command : "", command ? " " : "");
+			return -1;
+		}
+		c->options[code] = optarg ? optarg : "";
 	}
+	return optind;
 }
 
-/* ---- commands ---- */
-
-static bool is_word(const struct request_arg *arg, const char *word)
+static bool has_both(const struct ctl *c, char one, char other)
 {
-	return arg->len == strlen(word) && strncasecmp(arg->data, word, arg->len) == 0;
+	if (!c->options[(int)one] || !c->options[(int)other])
+		return false;
+	ctl_complain("--%s and --%s exclude each other", option_of(one)->name, option_of(other)->name);
+	return true;
 }
 
-/* Its reply is a text to be read, not a value. */
-static bool replies_text(const struct request_arg *command)
+/* The milliseconds that an option names in seconds; false if it is no such number. */
+static bool read_seconds(const struct ctl *c, char code, int64_t *ms)
 {
-	return is_word(command, "STATS") || is_word(command, "INFO");
+	const char *text = c->options[(int)code];
+	char *end;
+	if (!text)
+		return true;
+	double s = strtod(text, &end);
+	*ms = (int64_t)(s * 1000);
+	if (end != text && !*end && s <= SECONDS_MAX && *ms > 0)
+		return true;
+	ctl_complain("--%s takes seconds, such as 2 or 0.5, not %s", option_of(code)->name, text);
+	return false;
 }
 
-static redisReply *ask(redisContext *c, const struct request_arg *argv, size_t argc)
+/* What the options mean; false and told if they are wrong. */
+static bool read_options(struct ctl *c)
 {
-	const char **data = xcalloc(argc, sizeof(*data));
-	size_t *len = xcalloc(argc, sizeof(*len));
-	for (size_t i = 0; i < argc; i++) {
-		data[i] = argv[i].data;
-		len[i] = argv[i].len;
-	}
-	redisReply *r = redisCommandArgv(c, (int)argc, data, len);
-	free(data);
-	free(len);
-	return r;
+	if (c->options['s'])
+		c->socket = c->options['s'];
+	c->is_json = c->options['J'] != NULL;
+	c->is_plain = c->options['R'] || !isatty(STDOUT_FILENO);
+	int64_t delay_ms;
+	return read_seconds(c, 't', &c->timeout_ms) && read_seconds(c, 'd', &delay_ms) && !has_both(c, 'E', 'P') && !has_both(c, 'N', 'X');
 }
 
-/* Sends one command and prints its reply. Returns the exit status it stands for. */
-static int run(struct session *s, const struct request_arg *argv, size_t argc)
-{
-	redisReply *r = ask(s->redis, argv, argc);
-	if (!r) {
-		fprintf(stderr, "catcachectl: lost the connection: %s; see the daemon's log\n", s->redis->errstr);
-		return EXIT_NO_CONNECTION;
-	}
-	int status = EXIT_SUCCESS;
-	if (r->type == REDIS_REPLY_ERROR) {
-		fprintf(stderr, "%s%s\n", s->raw ? "" : "(error) ", r->str);
-		status = EXIT_ERROR_REPLY;
-	} else if (s->raw || (r->type == REDIS_REPLY_STRING && replies_text(&argv[0]))) {
-		print_raw(r);
-	} else {
-		print_for_people(r, 0);
-	}
-	freeReplyObject(r);
-	if (fflush(stdout) == EOF) {
-		fprintf(stderr, "catcachectl: cannot write the reply: %s\n", strerror(errno));
-		status = EXIT_USAGE;
-	}
-	return status;
-}
+/* ---- the command line ---- */
 
-/* The command of the arguments, and of last unless that is NULL. */
-static int run_arguments(struct session *s, char **words, const struct buf *last)
+static const struct command_row *command_named(const char *name)
 {
-	size_t n = 0;
-	while (words[n])
-		n++;
-	struct request_arg *argv = xcalloc(n + 1, sizeof(*argv));
-	for (size_t i = 0; i < n; i++)
-		argv[i] = (struct request_arg){.data = words[i], .len = strlen(words[i])};
-	if (last)
-		argv[n++] = (struct request_arg){.data = last->data, .len = last->len};
-	int status = run(s, argv, n);
-	free(argv);
-	return status;
-}
-
-/* Sets *quit after QUIT. */
-static int run_line(struct session *s, const char *line, size_t len, bool *quit)
-{
-	static const struct request_limits limits = {SIZE_MAX, SIZE_MAX};
-	struct request_parser p;
-	int status = EXIT_SUCCESS;
-	request_init(&p, &limits);
-	if (request_parse(&p, line, len) != REQUEST_READY) {
-		fprintf(stderr, "catcachectl: not a command: %s\n",
-		        p.error ? p.error : "the line begins like a RESP array or an HTTP request");
-		status = EXIT_USAGE;
-	} else if (p.argc > 0) {
-		status = run(s, p.argv, p.argc);
-		*quit = is_word(&p.argv[0], "QUIT");
-	}
-	request_fini(&p);
-	return status;
-}
-
-static ssize_t next_line(char **line, size_t *size)
-{
-	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
-		fputs("catcached> ", stdout);
-	ssize_t len = getline(line, size, stdin);
-	if (len > 0 && (*line)[len - 1] != '\n')
-		(*line)[len++] = '\n';          /* in the place of the NUL: the last line may lack its end */
-	return len;
-}
-
-/* Returns the worst status of all lines. */
-static int run_input(struct session *s)
-{
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
-	int worst = EXIT_SUCCESS;
-	bool quit = false;
-	while (worst != EXIT_NO_CONNECTION && !quit && (len = next_line(&line, &size)) > 0) {
-		int status = run_line(s, line, (size_t)len, &quit);
-		worst = status > worst ? status : worst;
-	}
-	free(line);
-	return worst;
-}
-
-/* 0, or -1 and errno. */
-static int read_all(struct buf *b, FILE *from)
-{
-	char *room;
-	while ((room = buf_reserve(b, BUFSIZ))) {
-		size_t n = fread(room, 1, BUFSIZ, from);
-		b->len += n;
-		if (n == 0)
-			return ferror(from) ? -1 : 0;
-	}
-	errno = ENOMEM;
-	return -1;
-}
-
-/* ---- the connection ---- */
-
-static void advise(const char *path, int error)
-{
-	struct stat st;
-	const struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
-	if (error == ENOENT)
-		fputs("There is no socket: is the daemon running? Is this the listen.path of its configuration? (-s names another)\n", stderr);
-	else if (error == ECONNREFUSED)
-		fputs("Nobody listens there any more: start the daemon.\n", stderr);
-	else if (error == EACCES)
-		fprintf(stderr, "Only the socket's user and group may: usermod -aG %s USER as root, then log in again.\n",
-		        group ? group->gr_name : "GROUP");
-}
-
-/* NULL when there is no connection; why, and what to do, is printed. */
-static redisContext *connect_to(const char *path)
-{
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-		fprintf(stderr, "catcachectl: %s: a socket's path has at most %zu bytes\n", path,
-		        sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-		return NULL;
-	}
-	redisContext *c = redisConnectUnix(path);
-	int error = errno;
-	if (c && !c->err)
-		return c;
-	fprintf(stderr, "catcachectl: cannot connect to %s: %s\n", path, c ? c->errstr : "out of memory");
-	advise(path, error);
-	if (c)
-		redisFree(c);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(command_rows[i].name, name) == 0)
+			return &command_rows[i];
 	return NULL;
 }
 
-static int talk(const char *path, bool raw, char **command, const struct buf *last)
+/* c->argv: words, and what stdin holds if that was asked for; the latter in last. */
+static int take_arguments(struct ctl *c, char **words, struct buf *last)
 {
-	struct session s = {.raw = raw, .redis = connect_to(path)};
-	if (!s.redis)
-		return EXIT_NO_CONNECTION;
-	int status = *command ? run_arguments(&s, command, last) : run_input(&s);
-	redisFree(s.redis);
+	while (words[c->argc])
+		c->argc++;
+	c->argv = xcalloc(c->argc + 1, sizeof(*c->argv));
+	for (size_t i = 0; i < c->argc; i++)
+		c->argv[i] = (struct request_arg){.data = words[i], .len = strlen(words[i])};
+	if (!c->options['x'])
+		return CTL_GOOD;
+	int status = ctl_read(last, STDIN_FILENO);
+	c->argv[c->argc++] = (struct request_arg){.data = last->data ? last->data : "", .len = last->len};
+	return status;
+}
+
+static int run_command(struct ctl *c, const struct command_row *row)
+{
+	int argc = (int)c->argc;
+	if (argc < row->min_args || (row->max_args != ANY && argc > row->max_args)) {
+		command_usage(stderr, row);
+		return CTL_USAGE;
+	}
+	int status = row->needs_daemon ? ctl_connect(c) : CTL_GOOD;
+	return status == CTL_GOOD ? row->run(c) : status;
+}
+
+/* words: the command and what follows it. */
+static int run_words(struct ctl *c, int n, char **words)
+{
+	const struct command_row *row = n ? command_named(words[0]) : NULL;
+	struct buf last = BUF_INIT;
+	int first = 0;
+	if (row) {
+		char codes[N_OPTIONS + 1];
+		snprintf(codes, sizeof(codes), "%s%s", GLOBAL_OPTIONS, row->options);
+		first = take_options(c, n, words, row->name, codes);
+		if (first < 0 || !read_options(c))
+			return CTL_USAGE;
+		if (c->options['h'])
+			return command_usage(stdout, row), CTL_GOOD;
+	}
+	int status = take_arguments(c, words + first, &last);
+	if (status == CTL_GOOD && row)
+		status = run_command(c, row);
+	else if (status == CTL_GOOD && (status = ctl_connect(c)) == CTL_GOOD)
+		status = n ? ctl_any(c) : ctl_any_lines(c);
+	buf_free(&last);
+	free(c->argv);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"stdin", no_argument, NULL, 'x'},
-		{"raw", no_argument, NULL, 'r'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	const char *path = getenv("CATCACHED_SOCKET");
-	bool raw = !isatty(STDOUT_FILENO), last_from_stdin = false;
-	int option;
-	while ((option = getopt_long(argc, argv, "+s:xh", options, NULL)) != -1) {
-		switch (option) {
-		case 's': path = optarg; break;
-		case 'x': last_from_stdin = true; break;
-		case 'r': raw = true; break;
-		case 'h': usage(stdout); return EXIT_SUCCESS;
-		default:  usage(stderr); return EXIT_USAGE;
-		}
+	const char *socket = getenv("CATCACHED_SOCKET");
+	struct ctl c = {.link = CTL_LINK_INIT, .socket = socket && *socket ? socket : DEFAULT_SOCKET, .timeout_ms = DEFAULT_TIMEOUT_MS};
+	int first = take_options(&c, argc, argv, NULL, GLOBAL_OPTIONS);
+	if (first < 0 || !read_options(&c))
+		return CTL_USAGE;
+	if (c.options['h'])
+		return usage(stdout), CTL_GOOD;
+	if (c.options['x'] && first == argc) {
+		ctl_complain("--stdin needs a command");
+		return CTL_USAGE;
 	}
-	if (last_from_stdin && !argv[optind]) {
-		fputs("catcachectl: -x needs a command\n", stderr);
-		return EXIT_USAGE;
-	}
-	struct buf last = BUF_INIT;
-	if (last_from_stdin && read_all(&last, stdin) < 0) {
-		fprintf(stderr, "catcachectl: cannot read stdin: %s\n", strerror(errno));
-		return EXIT_USAGE;
-	}
-	signal(SIGPIPE, SIG_IGN);       /* a daemon that went away is told, not died of */
-	int status = talk(path && *path ? path : DEFAULT_SOCKET, raw, argv + optind, last_from_stdin ? &last : NULL);
-	buf_free(&last);
+	int status = run_words(&c, argc - first, argv + first);
+	ctl_link_free(&c.link);
 	return status;
 }

@@ -492,7 +492,7 @@ START_TEST(a_hook_that_refreshes_its_own_key_is_refused_at_once)
 	struct world w = start();
 	asking_hook(&w, "for ask in refresh mget; do printf '%s: ' $ask; ctl $ask \"s:$1\"; done; exit 0");
 	int64_t began = now_ms();
-	expect_in(w.c[0], "refresh: ERR the key is being fetched by who asks for it", "GET s:a");
+	expect_in(w.c[0], "refresh: catcachectl: the daemon answers: ERR the key is being fetched by who asks for it", "GET s:a");
 	ck_assert_int_lt(now_ms() - began, SOON_MS);
 	ck_assert_uint_eq(harness_hook_runs(w.h, "asking"), 1);
 	harness_free(w.h);
@@ -675,6 +675,31 @@ START_TEST(a_guard_changed_through_a_sidecar_counts_there_with_the_reply)
 }
 END_TEST
 
+/* These go to Redis over another connection than the question what the guard is now. */
+START_TEST(a_guard_passed_or_in_a_transaction_counts_with_the_reply)
+{
+	enum { N = 20 };
+	struct world w = start();
+	for (int i = 0; i < N; i++) {
+		bool is_passed = i % 2;
+		if (is_passed) {
+			expect(w.c[0], "1", "APPEND guard:on 1");
+		} else {
+			expect(w.c[0], "OK", "MULTI");
+			expect(w.c[0], "QUEUED", "SET guard:on 1");
+			expect(w.c[0], "[OK]", "EXEC");
+		}
+		freeReplyObject(ask(w.c[0], "GET f:%d", i));
+		expect(w.redis, "nil", "GET f:%d", i);
+		expect(w.c[0], "\"1\"", is_passed ? "GETDEL guard:on" : "GETSET guard:on 1");
+		expect(w.redis, is_passed ? "0" : "1", "EXISTS guard:on");
+		freeReplyObject(ask(w.c[0], "DEL guard:on"));
+		wait_health(&w, "guarded", "false", SOON_MS);
+	}
+	harness_free(w.h);
+}
+END_TEST
+
 static void expect_guard_noticed(struct world *w)
 {
 	for (int i = 0; i < 2; i++) {
@@ -833,6 +858,7 @@ int main(void)
 		a_fetch_that_the_guard_came_over_is_not_stored,
 		a_guard_is_noticed_at_the_start_and_when_it_runs_out,
 		a_guard_changed_through_a_sidecar_counts_there_with_the_reply,
+		a_guard_passed_or_in_a_transaction_counts_with_the_reply,
 		a_guard_is_noticed_where_tracking_is_refused,
 		a_guard_is_noticed_while_changes_are_not_heard_of,
 		thirty_eight_deletions_are_one_invalidation_of_each_dependent_type,

@@ -28,7 +28,7 @@
 #define BATCH 80
 #define SEED 20240607
 
-#define RAW LISTEN REDIS NO_DATABASE "types:\n"
+#define RAW LISTEN PATIENT_REDIS NO_DATABASE "types:\n"
 
 /* A daemon for the commands of one letter of the grammar. */
 static const struct setup {
