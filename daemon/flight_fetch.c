@@ -3,6 +3,7 @@
 #include "flight_impl.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "clock.h"
@@ -91,7 +92,7 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 	if (r->status == FETCH_FOUND) {
 		flight_count(f)->fetched++;
 		flight_set_found(f, r->value, tiers_ttl_ms(f->type), "fetch", SOURCE_FETCH);
-		log_info("fetched", "type=%s bytes=%zu took_ms=%lld", f->type->name, r->value->len, took_ms);
+		log_info("fetched", "type=%s bytes=%" PRIu32 " took_ms=%lld", f->type->name, r->value->len, took_ms);
 		f->step = STEP_CHECK;
 	} else if (r->status == FETCH_ABSENT) {
 		log_info("fetched", "type=%s absent=true took_ms=%lld", f->type->name, took_ms);
@@ -120,13 +121,13 @@ static enum step refused(struct flight *f, uint64_t *counter, const char *reason
 /* What max_shrink compares: elements of an array, else bytes. */
 static uint64_t size_of(const struct value *v, bool in_items)
 {
-	return in_items ? (uint64_t)v->items : v->len;
+	return in_items ? (uint64_t)value_items(v) : v->len;
 }
 
 static enum step judge_size(struct flight *f)
 {
 	const struct value *old = f->held.value;
-	bool in_items = old->items >= 0 && f->value->items >= 0;
+	bool in_items = value_items(old) >= 0 && value_items(f->value) >= 0;
 	uint64_t was = size_of(old, in_items), is = size_of(f->value, in_items);
 	char reason[CHECK_REFUSAL_MAX];
 	if ((double)is >= (double)was * (1 - f->type->max_shrink) || flight_is_forced(f)
@@ -193,7 +194,7 @@ enum step flight_step_fill(struct flight *f)
 	if (f->fence.broken)
 		return flight_try_again(f);
 	if (v && v->len > f->type->max_value) {
-		log_warning("fetch_not_stored", "type=%s bytes=%zu max_value=%llu", f->type->name, v->len,
+		log_warning("fetch_not_stored", "type=%s bytes=%" PRIu32 " max_value=%llu", f->type->name, v->len,
 			(unsigned long long)f->type->max_value);
 		return serve_only(f, &flight_count(f)->oversize);
 	}
