@@ -186,6 +186,15 @@ enum step flight_step_check(struct flight *f)
 
 static void on_filled(void *arg, const struct redis_result *r);
 
+/* Served and not stored; but what the tiers have is older, and who asked for a refresh is
+ * not to find it again. */
+static enum step serve_unheard(struct flight *f)
+{
+	(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
+	replay_delete(f->all->replay, f->type, flight_key(f));
+	return serve_only(f, &flight_count(f)->fenced);
+}
+
 enum step flight_step_fill(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
@@ -201,7 +210,7 @@ enum step flight_step_fill(struct flight *f)
 	if (is_guarded(f))
 		return serve_only(f, &flight_count(f)->guarded);
 	if (f->is_unheard && tiers_reaches_redis(t, f->type))
-		return serve_only(f, &flight_count(f)->fenced);
+		return serve_unheard(f);
 	if (!f->is_leased || !tiers_reaches_redis(t, f->type))
 		return STEP_STORE;
 	replay_take(f->all->replay, f->type, flight_key(f)); /* a removal of many keys that is under way does not mean this */

@@ -35,8 +35,11 @@ static struct crowd *crowd_new(const char *script)
 	harness_hook(w->h, "hook", script);
 	for (unsigned i = 0; i < HARNESS_SIDECARS; i++)
 		harness_start_sidecar(w->h, i, config);
-	for (unsigned i = 0; i < HARNESS_SIDECARS; i++)
-		harness_redis_ready(harness_connect_sidecar(w->h, i));
+	for (unsigned i = 0; i < HARNESS_SIDECARS; i++) {
+		redisContext *c = harness_connect_sidecar(w->h, i);
+		harness_redis_ready(c);
+		harness_tracking(c);    /* what is fetched before that is served, but not fenced */
+	}
 	for (unsigned i = 0; i < N_CLIENTS; i++)
 		w->fds[i] = raw_connect_sidecar(w->h, i % HARNESS_SIDECARS);
 	return w;
