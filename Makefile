@@ -31,7 +31,7 @@ DAEMON = clock log json hashkey value key keymap fence worker errand check rows 
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
          memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
-         out parked client server command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server
+         out parked client server notify command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -149,6 +149,6 @@ clean:  ## remove everything made
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path '*/tests/systemd' -prune -o -name '*.d' -type f -print 2>/dev/null)
 
 .PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-run help sizes tests-built

@@ -153,6 +153,13 @@ struct cJSON *catalog_health(struct catalog *c);
 /* Adds the lines of INFO's Stats section that the catalog knows. */
 void catalog_info(struct catalog *c, struct buf *b);
 
+/* Reads of all types so far: that memory answered, and that it could not. */
+struct catalog_reads { uint64_t hits, misses; };
+struct catalog_reads catalog_reads(const struct catalog *c);
+
+/* up, down or off. */
+const char *catalog_redis_state(const struct catalog *c);
+
 struct memory *catalog_memory(const struct catalog *c);
 
 #endif
