@@ -138,6 +138,56 @@ clients:  ## build, then run real Redis clients against the daemon (under a minu
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
 
+# ---- what is installed: mode, file, place ----
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSUSERDIR ?= $(PREFIX)/lib/sysusers.d
+SHARE       = $(PREFIX)/share
+CONFIG      = $(SYSCONFDIR)/catcached/catcached.yaml
+MONITORING  = $(wildcard conf/*.json conf/*.yml conf/*alerts.yaml conf/*rules.yaml)
+
+INSTALLED = 755,$(BUILD)/catcached,$(PREFIX)/sbin/catcached \
+	755,$(BUILD)/catcachectl,$(PREFIX)/bin/catcachectl \
+	644,systemd/catcached.service,$(UNITDIR)/catcached.service \
+	644,systemd/catcached.socket,$(UNITDIR)/catcached.socket \
+	644,systemd/catcached.sysusers,$(SYSUSERDIR)/catcached.conf \
+	644,daemon/catcached.8,$(SHARE)/man/man8/catcached.8 \
+	644,conf/catcached.yaml.5,$(SHARE)/man/man5/catcached.yaml.5 \
+	644,proto/catcachectl.1,$(SHARE)/man/man1/catcachectl.1 \
+	644,proto/catcachectl.bash-completion,$(SHARE)/bash-completion/completions/catcachectl \
+	644,conf/catcached.yaml,$(SHARE)/catcached/catcached.yaml \
+	$(MONITORING:conf/%=644,conf/%,$(SHARE)/catcached/%) \
+	644,README.md,$(SHARE)/doc/catcached/README.md \
+	644,CHANGELOG.md,$(SHARE)/doc/catcached/CHANGELOG.md \
+	644,proto/PROTOCOL.md,$(SHARE)/doc/catcached/PROTOCOL.md
+
+install: all  ## install to PREFIX (/usr/local), below DESTDIR; a configuration that is there is left alone
+	@set -e; for each in $(INSTALLED); do \
+		mode=$${each%%,*}; rest=$${each#*,}; \
+		install -D -m "$$mode" "$${rest%%,*}" "$(DESTDIR)$${rest#*,}"; \
+	done
+	@sed -i 's|/usr/local/sbin/|$(PREFIX)/sbin/|' "$(DESTDIR)$(UNITDIR)/catcached.service"
+	@test -e "$(DESTDIR)$(CONFIG)" || install -D -m 644 conf/catcached.yaml "$(DESTDIR)$(CONFIG)"
+	@test -n "$(DESTDIR)" || echo "installed; next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now catcached"
+
+uninstall:  ## remove what install installed, but not the configuration
+	@rm -f $(foreach each,$(INSTALLED),"$(DESTDIR)$(lastword $(subst $(comma), ,$(each)))")
+	@rmdir "$(DESTDIR)$(SHARE)/catcached" "$(DESTDIR)$(SHARE)/doc/catcached" 2>/dev/null || true
+	@test -n "$(DESTDIR)" || echo "removed, but for $(CONFIG); stop what still runs: systemctl daemon-reload; systemctl stop catcached.socket catcached"
+
+deb:  ## make a Debian package in BUILD
+	@tests/setup package
+	@$(REMAKE) all
+	@BUILD=$(BUILD) systemd/debian/build
+
+check-systemd:  ## install into a Debian of its own and run it there under a real systemd, by hand and as a package (needs root)
+	@tests/setup systemd
+	@$(REMAKE) all
+	@$(MAKE) --no-print-directory deb
+	@BUILD=$(BUILD) tests/systemd/run
+
 sizes:  ## functions over 60 lines and files over 400
 	@ctags -x --c-kinds=f --_xformat='%{end} %n %N %F' $(wildcard daemon/*.c proto/*.c conf/*.c tests/*/*.c) \
 		| awk '{n = $$1 - $$2 + 1; if (n > 60) print n " lines: " $$3 " (" $$4 ")"}' | sort -rn
@@ -151,4 +201,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -path '*/tests/systemd' -prune -o -name '*.d' -type f -print 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-run help sizes tests-built
+.PHONY: all bench chaos check check-systemd check-unit clean clients deb demo fuzz fuzz-run help install sizes tests-built uninstall
