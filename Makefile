@@ -27,13 +27,13 @@ LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 PROTO  = buf request reply reply_scan
 CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures ctl_show ctl_screen ctl_top ctl_warm ctl_config
 CONF   = conf rules schema kind url sql yaml
-DAEMON = clock log json hashkey value key keymap fence worker errand check rows \
+DAEMON = clock histogram exposition recent log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
          memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
-         out parked client server notify command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server
+         out parked client server notify command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server metrics status admin
 
-OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o)
+OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o) $(BUILD)/daemon/status_html.o
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 SUITES = $(patsubst tests/daemon/%.c,$(BUILD)/tests/daemon/%,$(wildcard tests/daemon/test_*.c))
 
@@ -51,6 +51,14 @@ $(BUILD)/catcachectl: $(BUILD)/proto/catcachectl.o $(CTL:%=$(BUILD)/proto/%.o) $
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The status page becomes a constant of the daemon.
+$(BUILD)/daemon/status_html.o: daemon/status.html Makefile
+	@mkdir -p $(@D)
+	{ echo '#include <stddef.h>'; echo 'extern const char status_html[]; extern const size_t status_html_len;'; \
+	  echo 'const char status_html[] = {'; od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
+	  echo '}; const size_t status_html_len = sizeof(status_html);'; } >$(@:.o=.c)
+	$(CC) $(WARN) $(HARDEN) -c -o $@ $(@:.o=.c)
 
 # A unit test is tests/unit/test_<source>.c, a Check program linked with everything but
 # main; a daemon test is tests/daemon/test_<area>.c, one that drives $(BUILD)/catcached.
@@ -83,6 +91,9 @@ REPLAY = $(if $(findstring fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(REPLAY) $(OBJS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# What looks at the daemon from outside.
+WATCH = tests/watch/browser tests/watch/prometheus
+
 # The benchmark, and the echo server that it measures as the floor.
 BENCHMARK = bench contest growth hist hits load memory report server stalls strace wire
 
@@ -111,7 +122,7 @@ demo:  ## build, then show the main job on real data (under a minute)
 check:  ## build and run every test; SAN=address,undefined or SAN=thread runs them sanitized
 	@tests/setup check
 	@$(REMAKE) tests-built
-	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
+	@BUILD=$(BUILD) tests/run $(TIMED) --alone tests/clients/run $(WATCH) $(UNIT) $(SUITES) $(FUZZ) $(filter-out $(TIMED),$(CHAOS))
 
 chaos:  ## build and run the chaos tests at full length (under five minutes)
 	@tests/setup check
@@ -134,6 +145,11 @@ clients:  ## build, then run real Redis clients against the daemon (under a minu
 	@tests/setup clients
 	@$(REMAKE) all
 	@BUILD=$(BUILD) tests/clients/run
+
+watch:  ## build, then look at metrics, rules and the status page with Prometheus and Chromium (a minute)
+	@tests/setup watch
+	@$(REMAKE) all
+	@BUILD=$(BUILD) tests/run $(WATCH)
 
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
@@ -201,4 +217,4 @@ help:  ## list the targets
 
 -include $(shell find $(BUILD) -path '*/tests/systemd' -prune -o -name '*.d' -type f -print 2>/dev/null)
 
-.PHONY: all bench chaos check check-systemd check-unit clean clients deb demo fuzz fuzz-run help install sizes tests-built uninstall
+.PHONY: all bench chaos check check-systemd check-unit clean clients deb demo fuzz fuzz-run help install sizes tests-built uninstall watch

@@ -92,6 +92,8 @@ struct conf {
 	uint64_t max_request;           /* bytes of one argument of a request */
 	uint64_t max_output;            /* bytes owed to one client */
 	int64_t idle_timeout_ms;        /* 0: none */
+	char *admin_host;               /* NULL: no HTTP port; without brackets */
+	uint16_t admin_port;            /* 0: one that is free */
 	uid_t *admin_users;             /* who may run admin commands, besides the daemon's own user */
 	size_t n_admin_users;
 	uint64_t memory_limit;

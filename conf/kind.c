@@ -192,6 +192,13 @@ static const char *read_group(const struct schema_row *row, const char *text, vo
 	return NULL;
 }
 
+static const char *read_address(const struct schema_row *row, const char *text, void *base)
+{
+	(void)row;
+	struct conf *c = base;
+	return strcmp(text, "none") == 0 ? NULL : url_read_address(text, &c->admin_host, &c->admin_port);
+}
+
 /* Called for each user in turn. */
 static const char *read_user(const struct schema_row *row, const char *text, void *base)
 {
@@ -321,6 +328,7 @@ static const struct kind {
 	[KIND_TEXT] = {"text", "a text of at least one character", .read = read_text},
 	[KIND_SOCKET] = {"path", "an absolute path of at most 107 bytes", .read = read_socket},
 	[KIND_GROUP] = {"group", "a group of this host", .read = read_group},
+	[KIND_ADDRESS] = {"address", "an address with a port (127.0.0.1:9121, [::1]:9121)", .read = read_address},
 	[KIND_USERS] = {"list of users", "a user of this host", .read = read_user, .list = "a list of users"},
 	[KIND_REDIS_URL] = {"URL", "redis://[user[:password]@]host[:port][/db], unix:///path[?db=N] or off",
 		.read = read_redis_url, .secret = "the URL"},

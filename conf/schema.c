@@ -32,7 +32,9 @@ const struct schema_row schema_rows[] = {
 		.help = "a client that is owed nothing and silent for so long is closed; 0: never"},
 
 	{"", "admin", KIND_SECTION, NO_FIELD,
-		.help = "who may do what concerns everyone"},
+		.help = "who may do what concerns everyone, and who may watch"},
+	{"admin", "listen", KIND_ADDRESS, CONF(admin_host), .none = true,
+		.help = "where /metrics, /healthz, /readyz and /status are served by HTTP; without it nowhere"},
 	{"admin", "users", KIND_USERS, CONF(admin_users), .def = "[root]",
 		.help = "users who may run admin commands, besides the daemon's own"},
 

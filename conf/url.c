@@ -73,20 +73,28 @@ static bool percent_decode(char *s)
 #define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:"
 #define REDIS_PORT 6379
 
-/* host, host:port, [address] or [address]:port; changes host. */
+/* host, host:port, [address] or [address]:port: cuts *host to the host or address; *port is NULL
+ * without one. */
+static const char *cut_port(char **host, char **port)
+{
+	if (**host == '[') {
+		char *rest = cut(++*host, ']');
+		if (!rest || (*rest && *rest != ':'))
+			return "has a broken [address]";
+		*port = *rest ? rest + 1 : NULL;
+	} else {
+		*port = cut(*host, ':');
+	}
+	return **host && !(*host)[strspn(*host, HOST_CHARS)] ? NULL : "needs a host name or address";
+}
+
+/* Changes host. */
 static const char *split_host(struct conf_redis *r, char *host)
 {
 	char *port;
-	if (*host == '[') {
-		char *rest = cut(++host, ']');
-		if (!rest || (*rest && *rest != ':'))
-			return "has a broken [address]";
-		port = *rest ? rest + 1 : NULL;
-	} else {
-		port = cut(host, ':');
-	}
-	if (!*host || host[strspn(host, HOST_CHARS)])
-		return "needs a host name or address";
+	const char *why = cut_port(&host, &port);
+	if (why)
+		return why;
 	unsigned n = REDIS_PORT;
 	if (port && (parse_uint(port, UINT16_MAX, &n) < 0 || n < 1))
 		return "has a port that is not a number from 1 to 65535";
@@ -144,6 +152,23 @@ const char *url_read_redis(const char *text, struct conf_redis *r)
 	const char *why = split_redis_url(r, copy, path != NULL);
 	free(copy);
 	store_text(&r->url, text);
+	return why;
+}
+
+const char *url_read_address(const char *text, char **host, uint16_t *port)
+{
+	char *copy = xstrdup(text), *name = copy, *digits;
+	unsigned n = 0;
+	const char *why = cut_port(&name, &digits);
+	if (!why && !digits)
+		why = "";
+	else if (!why && parse_uint(digits, UINT16_MAX, &n) < 0)
+		why = "has a port that is not a number from 0 to 65535";
+	if (!why) {
+		store_text(host, name);
+		*port = (uint16_t)n;
+	}
+	free(copy);
 	return why;
 }
 

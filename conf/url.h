@@ -2,6 +2,8 @@
 #ifndef CATCACHED_URL_H
 #define CATCACHED_URL_H
 
+#include <stdint.h>
+
 struct conf_database;
 struct conf_redis;
 
@@ -10,5 +12,8 @@ struct conf_redis;
  * URL of the kind at all. A static string without any part of text. */
 const char *url_read_redis(const char *text, struct conf_redis *r);
 const char *url_read_database(const char *text, struct conf_database *d);
+
+/* host:port or [address]:port, likewise. *host has no brackets; port 0 is let through. */
+const char *url_read_address(const char *text, char **host, uint16_t *port);
 
 #endif

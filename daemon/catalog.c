@@ -124,6 +124,11 @@ struct memory *catalog_memory(const struct catalog *c)
 	return c->tiers.memory;
 }
 
+struct catalog_parts catalog_parts(struct catalog *c)
+{
+	return (struct catalog_parts){.tiers = &c->tiers, .replay = c->replay, .flights = c->flights, .fetcher = c->fetcher};
+}
+
 /* ---- keys ---- */
 
 /* True if the name was a JSON object or array: then *key is its HASHKEY behind the prefix. */

@@ -21,7 +21,10 @@ struct cJSON;
 struct conf;
 struct conf_type;
 struct event_base;
+struct fetcher;
+struct replay;
 struct request_arg;
+struct tiers;
 
 /* Makes the tiers that conf declares and starts connecting. conf outlives it. NULL
  * (errno) when the system has no thread or descriptor left. */
@@ -81,6 +84,11 @@ struct catalog_set {
  * past its TTL counts as absent. */
 void catalog_set(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how,
 	outcome_fn done, void *arg);
+
+/* The shortest way: a plain write of a raw value to a type that memory alone keeps is done at
+ * once. True: it was, and *error is the error reply or NULL. False: it is something else, to
+ * be judged and set. */
+bool catalog_set_now(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how, const char **error);
 
 /* Removes keys everywhere; outcome.number tells how many there were. who is kept for
  * EXPLAIN. Here and with catalog_invalidate the types that depend on them follow. */
@@ -161,5 +169,14 @@ struct catalog_reads catalog_reads(const struct catalog *c);
 const char *catalog_redis_state(const struct catalog *c);
 
 struct memory *catalog_memory(const struct catalog *c);
+
+/* What figures of it are read from; for reading only. */
+struct catalog_parts {
+	struct tiers *tiers;
+	const struct replay *replay;
+	const struct flights *flights;
+	const struct fetcher *fetcher;
+};
+struct catalog_parts catalog_parts(struct catalog *c);
 
 #endif

@@ -182,6 +182,7 @@ static void invalidate(struct catalog *c, const struct conf_type *type, const ch
 	*inv = (struct invalidation){.catalog = c, .pending = 1, .status = REDIS_ANSWERED, .done = done, .arg = arg};
 	log_info("invalidated", "type=%s", type ? type->name : "any");
 	history_cleared(c->history, type, prefix, len, who);
+	recent_changed(&c->tiers.recent, type ? type->name : "any type", 0, who);
 	if (touches_redis(c, &p)) {
 		inv->clear = replay_clear(c->replay, type, prefix, len);
 		clear_redis(inv);

@@ -210,6 +210,22 @@ void catalog_set(struct catalog *c, const struct key *key, struct value *v, cons
 	write_to_tiers(w);
 }
 
+bool catalog_set_now(struct catalog *c, const struct key *key, struct value *v, const struct catalog_set *how, const char **error)
+{
+	struct tiers *t = &c->tiers;
+	const struct conf_type *type = tiers_type(t, key);
+	bool is_plain = how->condition == REDIS_ALWAYS && !how->wants_old && how->ttl != CATALOG_TTL_KEPT
+		&& (how->ttl == CATALOG_TTL_OF_TYPE || how->ttl_ms > 0);
+	if (!is_plain || !type->in_memory || tiers_has_redis(t, type) || type->format != CONF_RAW || v->len > type->max_value)
+		return false;
+	fence_break(&t->fences, key);
+	int64_t ttl_ms = how->ttl == CATALOG_TTL_OF_TYPE ? tiers_ttl_ms(type) : how->ttl_ms;
+	bool is_kept = tiers_remember(t, type, key, v, ttl_ms, SOURCE_CLIENT, t->epoch) == 0;
+	tiers_count(t, type)->sets += is_kept;
+	*error = is_kept ? NULL : "ERR the value does not fit into memory.limit";
+	return true;
+}
+
 /* ---- judging a value before it is written ---- */
 
 struct judging {

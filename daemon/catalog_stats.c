@@ -12,15 +12,13 @@
 static cJSON *type_stats(struct catalog *c, const struct conf_type *type)
 {
 	const struct memory_type_stats *m = memory_type_stats(c->tiers.memory, type->index);
-	const char *counters = (const char *)tiers_count(&c->tiers, type);
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddNumberToObject(o, "entries", (double)m->entries);
 	cJSON_AddNumberToObject(o, "bytes", (double)m->bytes);
 	cJSON_AddNumberToObject(o, "evictions", (double)m->evictions);
 	cJSON_AddNumberToObject(o, "expired", (double)m->expired);
 	for (size_t i = 0; i < tiers_n_counters; i++)
-		cJSON_AddNumberToObject(o, tiers_counters[i].name,
-			(double)*(const uint64_t *)(const void *)(counters + tiers_counters[i].offset));
+		cJSON_AddNumberToObject(o, tiers_counters[i].name, (double)tiers_counted(&c->tiers, type, &tiers_counters[i]));
 	return o;
 }
 

@@ -135,8 +135,10 @@ static void on_change(void *arg, const struct key *key)
 	}
 	if (catalog_is_guard(c, key->data, key->len))
 		catalog_guard_changed(c);
+	const struct conf_type *type = tiers_type(&c->tiers, key);
 	history_noted(c->history, key, "a change heard from Redis");
-	if (tiers_type(&c->tiers, key)->fetch.kind != CONF_FETCH_NONE)
+	recent_changed(&c->tiers.recent, type->name, key->hash, "a change heard from Redis");
+	if (type->fetch.kind != CONF_FETCH_NONE)
 		history_heard(c->history, key);
 	tiers_forget(&c->tiers, key);
 	flights_wake(c->flights, key);

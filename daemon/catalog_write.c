@@ -146,6 +146,13 @@ static struct change *change_new(struct catalog *c, const struct key *keys, size
 	return NULL;
 }
 
+/* key, which is of type, was invalidated by who. */
+static void note_invalidation(struct catalog *c, const struct conf_type *type, const struct key *key, const char *who)
+{
+	history_changed(c->history, key, who);
+	recent_changed(&c->tiers.recent, type->name, key->hash, who);
+}
+
 static void forget_all(struct change *ch, const struct key *keys, size_t n, const char *who)
 {
 	struct catalog *c = ch->catalog;
@@ -157,7 +164,7 @@ static void forget_all(struct change *ch, const struct key *keys, size_t n, cons
 		if (replay_has(c->replay, &keys[i]))
 			replay_delete(c->replay, type, &keys[i]);
 		if (tiers_is_declared(&c->tiers, type))
-			history_changed(c->history, &keys[i], who);
+			note_invalidation(c, type, &keys[i], who);
 	}
 }
 
@@ -319,7 +326,7 @@ void catalog_edit(struct catalog *c, const struct key *key, const struct catalog
 		.ends_ms = clock_ms() + how->ttl_ms, .done = done, .arg = arg};
 	if (how->what == REDIS_EDIT_DELETE && tiers_is_declared(t, ed->type)) {
 		catalog_cascade(c, ed->type);
-		history_changed(c->history, key, who);
+		note_invalidation(c, ed->type, key, who);
 	}
 	if (!catalog_redis_decides(c, ed->type, key)) {
 		edit_memory(ed, &(struct redis_result){.status = REDIS_DOWN, .error = t->redis ? redis_reason(t->redis) : "off"});

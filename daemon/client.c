@@ -22,6 +22,7 @@
 #include "../proto/reply.h"
 #include "clock.h"
 #include "command.h"
+#include "histogram.h"
 #include "log.h"
 #include "parked.h"
 #include "server.h"
@@ -101,6 +102,8 @@ struct slot *call_defer(struct call *call)
 		return call->slot;
 	if (!call->slot)
 		call->slot = slot_new(c);
+	call->slot->latency = command_latency(call);
+	call->slot->began_us = clock_us();
 	call->slot->lane = (uint8_t)command_lane(call);
 	c->pending[call->slot->lane]++;
 	return call->slot;
@@ -138,6 +141,8 @@ static void run_request(struct client *c, const struct request_arg *argv, size_t
 	command_run(&call);
 	if (call.slot && c->replies == CLIENT_REPLIES_ON && is_silent && call.command && call.command->run == command_client_reply)
 		call.slot->is_silent = false; /* CLIENT REPLY ON answers for itself */
+	if (!call.is_deferred)
+		histogram_add_instant(command_latency(&call));
 	if (call.slot && !call.is_deferred)
 		mark_done(call.slot);
 }
@@ -405,6 +410,8 @@ void slot_done(struct slot *s)
 		free(s);
 		return;
 	}
+	if (s->latency)
+		histogram_add(s->latency, clock_us() - s->began_us);
 	mark_done(s);
 	c->pending[s->lane]--;
 	/* Only the head of the queue can set anything moving, or the last that a parked request waits for. */

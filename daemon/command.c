@@ -10,6 +10,7 @@
 
 #include "../conf/conf.h"
 #include "catalog.h"
+#include "histogram.h"
 
 static const struct command *find_in(const struct command *table, const char *name, size_t len)
 {
@@ -22,6 +23,27 @@ static const struct command *find_in(const struct command *table, const char *na
 const struct command *command_find(const char *name, size_t len)
 {
 	return len ? find_in(commands, name, len) : NULL;
+}
+
+/* ---- measuring ---- */
+
+size_t command_count_rows(void)
+{
+	size_t n = 0;
+	while (commands[n].name)
+		n++;
+	return n;
+}
+
+bool command_is_measured(const struct command *row)
+{
+	return row && !(row->flags & (COMMAND_PASSED | COMMAND_REFUSED));
+}
+
+struct histogram *command_latency(const struct call *call)
+{
+	const struct server *s = call->server;
+	return command_is_measured(call->row) ? &s->latency[call->row - commands] : s->latency_of_others;
 }
 
 /* ---- replies ---- */
@@ -250,7 +272,7 @@ static bool check_subcommand(struct call *call)
 bool command_check(struct call *call)
 {
 	const struct command *found = command_find(call->argv[0].data, call->argv[0].len);
-	call->command = found;
+	call->command = call->row = found;
 	if (!found && is_http(call)) {
 		client_close_after_reply(call->client);
 		return false;

@@ -27,6 +27,7 @@ struct call {
 	struct server *server;
 	struct client *client;
 	const struct command *command;  /* NULL: unknown here */
+	const struct command *row;      /* in commands: the same, or that of a subcommand's parent */
 	const struct request_arg *argv;
 	size_t argc;
 	int resp;
@@ -52,6 +53,13 @@ struct command {
 
 /* All commands, ended by a row without a name. */
 extern const struct command commands[];
+
+/* How long requests take is counted by command: those of ours have a place of their own, at the
+ * index of their row; all that is Redis's, or unknown, shares the last, which is at
+ * command_count_rows(). */
+size_t command_count_rows(void);
+bool command_is_measured(const struct command *row);
+struct histogram *command_latency(const struct call *call);     /* after command_check; see server.h */
 
 /* The row of that name in any case, or NULL. */
 const struct command *command_find(const char *name, size_t len);
@@ -197,6 +205,7 @@ void command_queue_free(struct queue *q);       /* NULL is allowed */
 void command_hashkey(struct call *call);        /* command_server.c */
 void command_stats(struct call *call);
 void command_health(struct call *call);
+void command_metrics(struct call *call);
 void command_info(struct call *call);
 void command_config_get(struct call *call);
 void command_command(struct call *call);

@@ -14,6 +14,8 @@
 #include "command.h"
 #include "hashkey.h"
 #include "memory.h"
+#include "metrics.h"
+#include "status.h"
 #include "version.h"
 
 void command_hashkey(struct call *call)
@@ -42,21 +44,6 @@ static int64_t uptime_s(const struct server *s)
 	return (clock_ms() - s->stats.started_ms) / 1000;
 }
 
-static cJSON *server_figures(const struct server *s)
-{
-	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "version", VERSION);
-	cJSON_AddNumberToObject(o, "pid", getpid());
-	cJSON_AddNumberToObject(o, "uptime_s", (double)uptime_s(s));
-	cJSON_AddNumberToObject(o, "clients", (double)s->n_clients);
-	cJSON_AddNumberToObject(o, "max_clients", s->conf->max_clients);
-	cJSON_AddNumberToObject(o, "connections", (double)s->stats.connections);
-	cJSON_AddNumberToObject(o, "rejected_connections", (double)s->stats.rejected);
-	cJSON_AddNumberToObject(o, "commands", (double)s->stats.commands);
-	cJSON_AddNumberToObject(o, "protocol_errors", (double)s->stats.protocol_errors);
-	return o;
-}
-
 static void reply_json(struct call *call, cJSON *o)
 {
 	char *text = cJSON_PrintUnformatted(o);
@@ -73,7 +60,7 @@ void command_stats(struct call *call)
 	struct catalog *c = call->server->catalog;
 	if (call->argc == 1) {
 		cJSON *o = catalog_stats(c, NULL);
-		cJSON_AddItemToObject(o, "server", server_figures(call->server));
+		cJSON_AddItemToObject(o, "server", status_server(call->server));
 		reply_json(call, o);
 		return;
 	}
@@ -89,6 +76,17 @@ void command_stats(struct call *call)
 void command_health(struct call *call)
 {
 	reply_json(call, catalog_health(call->server->catalog));
+}
+
+void command_metrics(struct call *call)
+{
+	struct buf text = BUF_INIT;
+	metrics_add(&text, call->server);
+	if (text.failed)
+		call_error(call, "ERR out of memory");
+	else
+		reply_add_verbatim(&call->out->bytes, call->resp, text.data, text.len);
+	buf_free(&text);
 }
 
 /* ---- INFO ---- */

@@ -74,18 +74,34 @@ static void render_setnx(struct slot *slot, const struct setting *s, const struc
 
 /* ---- SET and its kin ---- */
 
+static void set_value(struct call *call, const struct key *key, struct value *v, const struct catalog_set *how,
+	void (*render)(struct slot *slot, const struct setting *s, const struct outcome *o))
+{
+	const char *error;
+	if (catalog_set_now(call->server->catalog, key, v, how, &error)) {
+		if (error)
+			call_error(call, error);
+		else
+			call_ok(call);
+		return;
+	}
+	struct setting *s = xmalloc(sizeof(*s));
+	*s = (struct setting){.slot = call_defer(call), .catalog = call->server->catalog, .key = key_dup(key),
+		.value = value_ref(v), .how = *how, .render = render};
+	catalog_judge(s->catalog, &s->key, v, on_judged, s);
+}
+
 static void set(struct call *call, size_t value_at, const struct catalog_set *how,
 	void (*render)(struct slot *slot, const struct setting *s, const struct outcome *o))
 {
 	struct key_room *room = NULL;
 	struct key key;
 	struct value *v = NULL;
-	if (call_key(call, 1, &room, &key) && (v = value_arg(call, value_at))) {
-		struct setting *s = xmalloc(sizeof(*s));
-		*s = (struct setting){.slot = call_defer(call), .catalog = call->server->catalog, .key = key_dup(&key),
-			.value = v, .how = *how, .render = render};
-		catalog_judge(s->catalog, &s->key, v, on_judged, s);
-	}
+	if (call_key(call, 1, &room, &key))
+		v = value_arg(call, value_at);
+	if (v)
+		set_value(call, &key, v, how, render);
+	value_unref(v);
 	key_room_free(room);
 }
 

@@ -211,6 +211,7 @@ const struct command commands[] = {
 
 	{"STATS", -1, FAST, 0, 0, 0, command_stats, NULL, "server", "Figures as JSON."},
 	{"HEALTH", 1, FAST, 0, 0, 0, command_health, NULL, "server", "How the daemon is, as JSON."},
+	{"METRICS", 1, FAST, 0, 0, 0, command_metrics, NULL, "server", "Figures as Prometheus reads them."},
 	{"INFO", -1, FAST, 0, 0, 0, command_info, NULL, "server", "Figures in the sections of Redis."},
 	{"CONFIG", -2, FAST, 0, 0, 0, NULL, config_commands, "server", "Settings."},
 	{"COMMAND", -1, FAST, 0, 0, 0, command_command, command_commands, "server", "What commands there are."},

@@ -28,9 +28,12 @@ static enum step (*const steps[])(struct flight *f) = {
 static void count_answers(struct flight *f)
 {
 	const struct waiter *w;
-	if (f->outcome.status == OUTCOME_FOUND && f->outcome.source == SOURCE_REDIS)
-		TAILQ_FOREACH(w, &f->waiters, link)
-			flight_count(f)->redis_hits++;
+	bool is_hit = f->outcome.status == OUTCOME_FOUND && f->outcome.source == SOURCE_REDIS;
+	bool is_miss = !is_hit && f->is_past_tiers && tiers_has_redis(f->all->tiers, f->type);
+	TAILQ_FOREACH(w, &f->waiters, link) {
+		flight_count(f)->redis_hits += is_hit;
+		flight_count(f)->redis_misses += is_miss && w->mode < READ_REFRESH;
+	}
 }
 
 static void land(struct flight *f)

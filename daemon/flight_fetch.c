@@ -13,6 +13,25 @@
 #include "replay.h"
 #include "value.h"
 
+/* For the figures of the type. */
+static void count_fetch(struct flight *f, bool failed)
+{
+	struct type_fetches *all = tiers_fetches(f->all->tiers, f->type);
+	int64_t took_us = clock_us() - f->fetch_began_us;
+	histogram_add(&all->took, took_us);
+	all->last_at_ms = clock_wall_ms();
+	all->last_us = took_us;
+	recent_fetched(&f->all->tiers->recent, f->type->name, flight_key(f)->hash, took_us, failed);
+}
+
+/* cause is what may be logged of a failure. */
+static void keep_error(struct flight *f, const char *cause)
+{
+	struct type_fetches *all = tiers_fetches(f->all->tiers, f->type);
+	all->error_at_ms = clock_wall_ms();
+	snprintf(all->error, sizeof(all->error), "%s", cause);
+}
+
 static enum step fetch_failed(struct flight *f, const char *reason, bool is_of_source)
 {
 	int64_t took_us = clock_us() - f->fetch_began_us;
@@ -65,6 +84,8 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 	struct flight *f = arg;
 	clock_update();
 	long long took_ms = (long long)(clock_us() - f->fetch_began_us) / 1000;
+	if (!r->was_refused)
+		count_fetch(f, r->status == FETCH_FAILED);
 	if (f->soft)
 		event_del(f->soft);
 	if (r->status == FETCH_FOUND) {
@@ -77,6 +98,7 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 		f->step = fetched_nothing(f);
 	} else {
 		flight_count(f)->fetch_failures++;
+		keep_error(f, fetch_cause(r));
 		log_warning("fetch_failed", "type=%s took_ms=%lld reason=%s", f->type->name, took_ms, log_quote(fetch_cause(r)));
 		f->step = fetch_failed(f, r->error, !r->was_refused);
 	}
@@ -90,6 +112,7 @@ static enum step refused(struct flight *f, uint64_t *counter, const char *reason
 	char text[CHECK_REFUSAL_MAX + 16];
 	++*counter;
 	snprintf(text, sizeof(text), "refused: %s", reason);
+	keep_error(f, text);
 	log_warning("fetch_refused", "type=%s reason=%s", f->type->name, log_quote(reason));
 	return fetch_failed(f, text, true);
 }

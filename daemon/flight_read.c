@@ -84,7 +84,7 @@ static enum step read_from_redis(struct flight *f, const struct redis_result *r)
 	if (left_ms < 0 && -left_ms < f->type->stale_while_revalidate_ms) {
 		struct outcome o = flight_outcome_of_held(f);
 		f->is_behind = true;
-		flight_count(f)->stale_hits += flight_answer(f, waiter_is_get, &o);
+		flight_count(f)->stale_redis_hits += flight_answer(f, waiter_is_get, &o);
 	}
 	return STEP_LEASE;
 }

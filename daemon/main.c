@@ -13,6 +13,7 @@
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
+#include "admin.h"
 #include "catalog.h"
 #include "clock.h"
 #include "log.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct conf *conf;
 	struct catalog *catalog;
 	struct server *server;
+	struct admin *admin;            /* NULL: there is no HTTP port */
 	struct notify *notify;
 	struct event *terminate, *interrupt, *hangup, *expire;
 };
@@ -191,7 +193,8 @@ static int start(struct daemon *d)
 		return -1;
 	}
 	d->server = server_new(d->base, d->conf, d->catalog);
-	if (server_listen(d->server, &error) < 0) {
+	if (server_listen(d->server, &error) < 0
+	    || (d->conf->admin_host && !(d->admin = admin_new(d->base, d->conf, d->server, &error)))) {
 		log_error("cannot_start", "reason=%s", log_quote(error));
 		free(error);
 		return -1;
@@ -221,11 +224,13 @@ static void settle(struct daemon *d, int64_t limit_ms)
  * is done. */
 static void wind_up(struct daemon *d)
 {
+	d->server->unready = "stopping";
 	notify_stopping(d->notify);
 	server_drain(d->server);
 	settle(d, DRAIN_MS);
 	if (d->server->n_clients > 0)
 		log_warning("clients_cut_off", "clients=%zu after_ms=%d", d->server->n_clients, DRAIN_MS);
+	admin_free(d->admin);
 	server_free(d->server);
 	d->server = NULL;
 	catalog_finish(d->catalog);

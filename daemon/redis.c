@@ -68,10 +68,11 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 	r->passes = conf->pass_through;
 	redis_filling_init(&r->filling);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
-		.on_state = on_state, .arg = r});
+		.on_state = on_state, .latency = &r->latency, .arg = r});
 	for (int i = 0; i < 2; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
-			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true, .arg = r});
+			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true,
+			.latency = &r->latency, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
 		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = on_change,
 		.on_flush = on_flush, .on_coherence = on_coherence, .on_echo = on_echo, .arg = r});
@@ -107,6 +108,16 @@ const char *redis_reason(const struct redis *r)
 enum coherence redis_coherence(const struct redis *r)
 {
 	return tracking_coherence(r->tracking);
+}
+
+const struct tracking_stats *redis_tracking(const struct redis *r)
+{
+	return tracking_stats(r->tracking);
+}
+
+const struct histogram *redis_latency(const struct redis *r)
+{
+	return &r->latency;
 }
 
 const char *redis_refusal(const struct redis *r)

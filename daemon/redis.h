@@ -20,6 +20,7 @@
 #include "redis_link.h"
 #include "tracking.h"
 
+struct histogram;
 struct redis;
 
 enum redis_status {
@@ -222,5 +223,9 @@ struct redis_stats {
 	size_t pending;         /* commands sent and not answered, now */
 };
 const struct redis_stats *redis_stats(struct redis *r);
+const struct tracking_stats *redis_tracking(const struct redis *r);
+
+/* How long it took to answer commands, those of clients included. */
+const struct histogram *redis_latency(const struct redis *r);
 
 #endif

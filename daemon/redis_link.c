@@ -33,6 +33,7 @@
 #include "../proto/reply_scan.h"
 #include "clock.h"
 #include "errand.h"
+#include "histogram.h"
 #include "log.h"
 #include "redis_reply.h"
 #include "value.h"
@@ -49,6 +50,7 @@ struct call {
 	TAILQ_ENTRY(call) link;
 	struct redis_link *owner;
 	int64_t sent_ms;
+	int64_t sent_us;                /* clock_us, where that is measured */
 	redis_reply_fn done;
 	redis_bytes_fn relay;           /* in the place of done */
 	unsigned n_replies;             /* still to come; the last is relayed */
@@ -282,6 +284,20 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* ---- commands ---- */
 
+static struct call *call_new(struct redis_link *l)
+{
+	struct call *c = xmalloc(sizeof(*c));
+	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .sent_us = l->options.latency ? clock_us() : 0};
+	l->stats.pending++;
+	return c;
+}
+
+static void measure(const struct call *c)
+{
+	if (c->owner->options.latency)
+		histogram_add(c->owner->options.latency, clock_us() - c->sent_us);
+}
+
 /* It is up and has answered: what failed before is over. */
 static void proved(struct redis_link *l)
 {
@@ -306,8 +322,10 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 	struct call *c = privdata;
 	struct redis_link *l = c->owner;
 	(void)ac;
-	if (reply)
+	if (reply) {
 		proved(l);
+		measure(c);
+	}
 	finish(&l->calls, c, reply, reply ? "" : l->reason[0] ? l->reason : "connection closed");
 }
 
@@ -330,9 +348,9 @@ static void refuse(struct redis_link *l, struct call *c)
 
 static void send_call(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
 {
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .done = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->done = done;
+	c->arg = arg;
 	l->stats.commands++;
 	if (!l->ac || redisAsyncFormattedCommand(l->ac, on_reply, c, pieces[0].iov_base, pieces[0].iov_len) != REDIS_OK) {
 		refuse(l, c);
@@ -352,9 +370,9 @@ void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n,
 		send_call(l, pieces, n, done, arg);
 		return;
 	}
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .done = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->done = done;
+	c->arg = arg;
 	refuse(l, c);
 }
 
@@ -383,6 +401,7 @@ static int hand_on(struct redis_link *l, const char *data, size_t len)
 		if (is_last && is_end) {
 			TAILQ_REMOVE(&l->calls, c, link);
 			l->stats.pending--;
+			measure(c);
 		}
 		if (is_last)
 			c->relay(c->arg, data, n, is_end, "");
@@ -407,9 +426,10 @@ static void read_relayed(struct redis_link *l)
 
 static void relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .relay = done, .n_replies = n_replies, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->relay = done;
+	c->n_replies = n_replies;
+	c->arg = arg;
 	l->stats.commands++;
 	if (!l->ac || redisAppendFormattedCommand(&l->ac->c, bytes, len) != REDIS_OK) {
 		refuse(l, c);
@@ -426,9 +446,9 @@ void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsig
 		relay(l, bytes, len, n_replies, done, arg);
 		return;
 	}
-	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .relay = done, .arg = arg};
-	l->stats.pending++;
+	struct call *c = call_new(l);
+	c->relay = done;
+	c->arg = arg;
 	refuse(l, c);
 }
 

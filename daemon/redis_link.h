@@ -15,6 +15,7 @@
 struct buf;
 struct conf_redis;
 struct event_base;
+struct histogram;
 struct redisReply;
 struct redis_link;
 
@@ -41,6 +42,7 @@ struct redis_link_options {
 	int relay_resp;                 /* 2 or 3: the version its replies are in, if Redis speaks it; 0: no relay */
 
 	bool is_held;                   /* as after redis_link_hold(l, true) */
+	struct histogram *latency;      /* counts how long the commands took that were answered; or NULL */
 };
 
 /* Starts connecting. The link is up when a PING has been answered within the time-out

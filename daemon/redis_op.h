@@ -6,6 +6,7 @@
 #include <hiredis/hiredis.h>
 #include <sys/queue.h>
 
+#include "histogram.h"
 #include "redis.h"
 
 struct buf;
@@ -32,6 +33,7 @@ struct redis {
 	struct tracking *tracking;
 	struct redis_watch watch;
 	struct redis_stats stats;
+	struct histogram latency;       /* of the commands of all three links */
 	struct filling filling;
 };
 

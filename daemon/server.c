@@ -15,6 +15,8 @@
 #include "../proto/buf.h"
 #include "client.h"
 #include "clock.h"
+#include "command.h"
+#include "histogram.h"
 #include "log.h"
 
 #define PASSED_NAME "clients"   /* FileDescriptorName= of systemd/catcached.socket */
@@ -297,7 +299,9 @@ struct server *server_new(struct event_base *base, const struct conf *conf, stru
 	struct server *s = xcalloc(1, sizeof(*s));
 	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .spare = OUT_INIT,
 		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
-		.stats.started_ms = clock_ms()};
+		.stats.started_ms = clock_ms(), .stats.started_at_ms = clock_wall_ms()};
+	s->latency = xcalloc(command_count_rows() + 1, sizeof(*s->latency));
+	s->latency_of_others = &s->latency[command_count_rows()];
 	s->drive = evtimer_new(base, on_ready, s);
 	return s;
 }
@@ -362,5 +366,6 @@ void server_free(struct server *s)
 	event_free(s->drive);
 	buf_free(&s->scratch);
 	out_fini(&s->spare);
+	free(s->latency);
 	free(s);
 }

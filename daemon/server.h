@@ -13,9 +13,10 @@ struct client;
 struct conf;
 struct event;
 struct event_base;
+struct histogram;
 
 struct server_stats {
-	int64_t started_ms;             /* clock_ms */
+	int64_t started_ms, started_at_ms;      /* clock_ms, clock_wall_ms */
 	uint64_t connections, rejected; /* accepted so far; turned away at max_clients */
 	uint64_t commands;              /* run so far */
 	uint64_t protocol_errors;
@@ -35,6 +36,9 @@ struct server {
 	struct buf scratch;             /* where a client without unfinished input reads to */
 	struct out spare;               /* output buffers of the last client that was done with them */
 	struct server_stats stats;
+	struct histogram *latency;      /* by row of commands, */
+	struct histogram *latency_of_others;    /* and behind them; see command_latency */
+	const char *unready;            /* why it is not to be sent requests; NULL: it may be; owned by main */
 	struct listener *listener;      /* NULL: it does not listen (any more) */
 };
 

@@ -11,33 +11,35 @@
 
 #define PUBSUB_TRUST_MS 5000    /* memory is trusted for so long where the server refuses tracking */
 
-#define COUNTER(field, help) {#field, offsetof(struct type_counters, field), help}
+#define COUNTER(field, metric, labels, help) {#field, offsetof(struct type_counters, field), metric, labels, help}
 
 const struct counter tiers_counters[] = {
-	COUNTER(memory_hits, "requests answered from memory"),
-	COUNTER(redis_hits, "requests answered from Redis"),
-	COUNTER(absent_hits, "requests answered by a remembered absence"),
-	COUNTER(stale_hits, "requests answered with a stale value while it was refreshed"),
-	COUNTER(stale_errors, "requests answered with a stale value because the fetch failed or was slow"),
-	COUNTER(misses, "requests that memory could not answer"),
-	COUNTER(fetches, "fetches begun"),
-	COUNTER(fetched, "fetches that brought a value"),
-	COUNTER(fetch_absent, "fetches that found that the key does not exist"),
-	COUNTER(fetch_failures, "fetches that failed"),
-	COUNTER(backoffs, "fetches not begun because the last one failed a short time ago"),
-	COUNTER(fenced, "fills not stored because the key changed meanwhile"),
-	COUNTER(guarded, "fills not stored because of the guard key"),
-	COUNTER(refused_empty, "fetched values refused as empty"),
-	COUNTER(refused_json, "values refused as not JSON"),
-	COUNTER(refused_shrunken, "fetched values refused as suddenly smaller"),
-	COUNTER(oversize, "values over max_value: SET refused, fetch not stored"),
-	COUNTER(leases_won, "fetches begun with the lease of the fleet"),
-	COUNTER(leases_awaited, "reads that waited for another sidecar's fetch"),
-	COUNTER(sets, "values written by clients"),
-	COUNTER(drops, "keys named by DEL or found by INVALIDATE"),
-	COUNTER(cascades, "invalidations of this type because of another"),
-	COUNTER(redis_failures, "reads and writes of Redis that failed"),
-	COUNTER(timeouts, "requests that passed their deadline"),
+	COUNTER(memory_hits, "catcached_hits_total", "tier=\"memory\",found=\"value\"", "requests answered from memory"),
+	COUNTER(redis_hits, "catcached_hits_total", "tier=\"redis\",found=\"value\"", "requests answered from Redis"),
+	COUNTER(absent_hits, "catcached_hits_total", "tier=\"memory\",found=\"absence\"", "requests answered by a remembered absence"),
+	COUNTER(stale_hits, "catcached_stale_hits_total", "tier=\"memory\",why=\"revalidating\"", "requests answered with a stale value that was held while it was refreshed"),
+	COUNTER(stale_redis_hits, "catcached_stale_hits_total", "tier=\"redis\",why=\"revalidating\"", "the same with one that only Redis had"),
+	COUNTER(stale_errors, "catcached_stale_hits_total", "tier=\"memory\",why=\"error\"", "requests answered with a stale value because the fetch failed or was slow"),
+	COUNTER(misses, "catcached_misses_total", "tier=\"memory\"", "requests that memory could not answer"),
+	COUNTER(redis_misses, "catcached_misses_total", "tier=\"redis\"", "requests that Redis could not answer either"),
+	COUNTER(fetches, "catcached_fetches_total", "", "fetches begun"),
+	COUNTER(fetched, "catcached_fetch_results_total", "result=\"value\"", "fetches that brought a value"),
+	COUNTER(fetch_absent, "catcached_fetch_results_total", "result=\"absence\"", "fetches that found that the key does not exist"),
+	COUNTER(fetch_failures, "catcached_fetch_results_total", "result=\"failure\"", "fetches that failed"),
+	COUNTER(backoffs, "catcached_fetch_backoffs_total", "", "fetches not begun because the last one failed a short time ago"),
+	COUNTER(fenced, "catcached_fills_dropped_total", "reason=\"changed\"", "fills not stored because the key changed meanwhile"),
+	COUNTER(guarded, "catcached_fills_dropped_total", "reason=\"guard\"", "fills not stored because of the guard key"),
+	COUNTER(refused_empty, "catcached_refusals_total", "reason=\"empty\"", "fetched values refused as empty"),
+	COUNTER(refused_json, "catcached_refusals_total", "reason=\"json\"", "values refused as not JSON"),
+	COUNTER(refused_shrunken, "catcached_refusals_total", "reason=\"shrunken\"", "fetched values refused as suddenly smaller"),
+	COUNTER(oversize, "catcached_refusals_total", "reason=\"oversize\"", "values over max_value: SET refused, fetch not stored"),
+	COUNTER(leases_won, "catcached_leases_total", "result=\"won\"", "fetches begun with the lease of the fleet"),
+	COUNTER(leases_awaited, "catcached_leases_total", "result=\"awaited\"", "reads that waited for another sidecar's fetch"),
+	COUNTER(sets, "catcached_sets_total", "", "values written by clients"),
+	COUNTER(drops, "catcached_invalidations_total", "", "keys named by DEL or found by INVALIDATE"),
+	COUNTER(cascades, "catcached_cascades_total", "", "invalidations of this type because of another"),
+	COUNTER(redis_failures, "catcached_redis_failures_total", "", "reads and writes of Redis that failed"),
+	COUNTER(timeouts, "catcached_timeouts_total", "", "requests that passed their deadline"),
 };
 const size_t tiers_n_counters = sizeof(tiers_counters) / sizeof(tiers_counters[0]);
 
@@ -47,11 +49,13 @@ void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
 		.in_redis = true, .max_value = conf->max_request};
 	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
+	t->fetches = xcalloc(conf->n_types + 1, sizeof(*t->fetches));
 }
 
 void tiers_fini(struct tiers *t)
 {
 	free(t->counters);
+	free(t->fetches);
 }
 
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key)
@@ -68,6 +72,17 @@ bool tiers_is_declared(const struct tiers *t, const struct conf_type *type)
 struct type_counters *tiers_count(struct tiers *t, const struct conf_type *type)
 {
 	return &t->counters[type->index];
+}
+
+uint64_t tiers_counted(const struct tiers *t, const struct conf_type *type, const struct counter *counter)
+{
+	const char *counters = (const char *)&t->counters[type->index];
+	return *(const uint64_t *)(const void *)(counters + counter->offset);
+}
+
+struct type_fetches *tiers_fetches(struct tiers *t, const struct conf_type *type)
+{
+	return &t->fetches[type->index];
 }
 
 bool tiers_has_redis(const struct tiers *t, const struct conf_type *type)

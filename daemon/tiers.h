@@ -9,17 +9,21 @@
 
 #include "../conf/conf.h"
 #include "fence.h"
+#include "histogram.h"
 #include "memory.h"
 #include "outcome.h"
+#include "recent.h"
 #include "tracking.h"
 
 struct redis;
 struct value;
 struct workers;
 
+#define TIERS_ERROR_MAX 256
+
 /* Counted per type; the table in tiers.c names and explains each. */
 struct type_counters {
-	uint64_t memory_hits, redis_hits, absent_hits, stale_hits, stale_errors, misses;
+	uint64_t memory_hits, redis_hits, absent_hits, stale_hits, stale_redis_hits, stale_errors, misses, redis_misses;
 	uint64_t fetches, fetched, fetch_absent, fetch_failures, backoffs, fenced, guarded;
 	uint64_t refused_empty, refused_json, refused_shrunken, oversize;
 	uint64_t leases_won, leases_awaited;
@@ -27,12 +31,23 @@ struct type_counters {
 };
 
 struct counter {
-	const char *name;
+	const char *name;       /* in STATS */
 	size_t offset;          /* of the uint64_t in struct type_counters */
+	const char *metric;     /* in METRICS (metrics.c explains it), and its labels besides the type */
+	const char *labels;
 	const char *help;
 };
 extern const struct counter tiers_counters[];
 extern const size_t tiers_n_counters;
+
+/* The fetches of a type: how long those took that were begun, how the last one was, and what was
+ * wrong with the last that failed or brought what is refused. */
+struct type_fetches {
+	struct histogram took;
+	int64_t last_at_ms, last_us;            /* clock_wall_ms of its end, 0: none yet; how long it took */
+	int64_t error_at_ms;                    /* likewise; 0: none yet */
+	char error[TIERS_ERROR_MAX];            /* what may be logged of it */
+};
 
 /* What an entry in memory is worth now. */
 enum freshness {
@@ -57,7 +72,9 @@ struct tiers {
 	bool is_guarded;                /* the guard key exists, as far as is known */
 	uint64_t guard_changes;         /* how often is_guarded has changed */
 	struct conf_type undeclared;    /* keys of no type: in Redis only; its index is conf->n_types */
-	struct type_counters *counters; /* by type index, undeclared last */
+	struct type_counters *counters; /* by type index, undeclared last; so are fetches */
+	struct type_fetches *fetches;
+	struct recent recent;
 };
 
 /* The parts are the caller's and outlive it. */
@@ -68,6 +85,8 @@ void tiers_fini(struct tiers *t);
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key);
 bool tiers_is_declared(const struct tiers *t, const struct conf_type *type);
 struct type_counters *tiers_count(struct tiers *t, const struct conf_type *type);
+struct type_fetches *tiers_fetches(struct tiers *t, const struct conf_type *type);
+uint64_t tiers_counted(const struct tiers *t, const struct conf_type *type, const struct counter *counter);
 
 /* Redis is a tier of the type and is not off; it may still be down. */
 bool tiers_has_redis(const struct tiers *t, const struct conf_type *type);

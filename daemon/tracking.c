@@ -44,6 +44,7 @@ struct probe {
 	unsigned stored;                /* the number of the last, if Redis took it; else 0 */
 	int64_t stored_ms;
 	bool is_missing;                /* it was not there any more */
+	int64_t sent_us;                /* clock_us of the last PSETEX */
 	unsigned heard, heard_before;   /* messages about it since the last PSETEX, and between the two before */
 };
 
@@ -256,7 +257,8 @@ static bool is_text(const char *data, size_t len, const char *text)
 static void changed(struct tracking *t, const char *data, size_t len)
 {
 	if (is_text(data, len, t->probe_key)) {
-		t->probing.heard++;
+		if (t->probing.heard++ == 0)
+			histogram_add(&t->stats.round_trip, clock_us() - t->probing.sent_us);
 		proved(t);
 	}
 	if (len >= strlen(PROBES) && memcmp(data, PROBES, strlen(PROBES)) == 0)
@@ -427,6 +429,7 @@ static void send_probe(struct tracking *t)
 	arm_timer(t);
 	p->heard_before = p->heard;
 	p->heard = 0;
+	p->sent_us = clock_us();
 	snprintf(number, sizeof(number), "%u", ++p->sent);
 	snprintf(ttl, sizeof(ttl), "%d", PROBE_TTL_MS);
 	say(t->probe, on_found, t, 4, (const char *const[]){"GETRANGE", t->probe_key, "0", "-1"});

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "histogram.h"
 #include "key.h"
 
 struct buf;
@@ -83,6 +84,7 @@ void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number)
 struct tracking_stats {
 	uint64_t messages, repairs;
 	int64_t last_proof_ms;          /* clock_ms of the newest; 0: none yet */
+	struct histogram round_trip;    /* from sending the probe's write to hearing of it */
 };
 const struct tracking_stats *tracking_stats(const struct tracking *t);
 

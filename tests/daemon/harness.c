@@ -169,6 +169,7 @@ struct harness *harness_new(void)
 	h->dir = xasprintf("%s/%s", base, tcase_name());
 	ck_assert_msg(mkdir(h->dir, 0700) == 0, "%s: %s", h->dir, strerror(errno));
 	setenv("DIR", h->dir, 1);
+	setenv("CATCACHED_ADMIN_LISTEN", "none", 1);     /* tests run beside each other */
 	return h;
 }
 

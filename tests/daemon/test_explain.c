@@ -135,6 +135,7 @@ START_TEST(what_get_would_do_with_a_stale_value_that_only_redis_has_is_told)
 	make_stale(&w, "b:a");
 	expect_in(w.c[1], "GET would answer the stale value, and refresh behind\n", "EXPLAIN b:a");
 	expect(w.c[1], "\"old\"", "GET b:a");
+	ck_assert_int_eq(ask_stat(w.c[1], "behind", "stale_redis_hits"), 1);
 	make_stale(&w, "s:a");
 	expect_in(w.c[1], "GET would fetch, and answer the stale value if that fails\n", "EXPLAIN s:a");
 	expect(w.c[1], "\"old\"", "GET s:a");

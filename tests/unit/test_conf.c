@@ -86,6 +86,7 @@ START_TEST(smallest_file_gets_every_default)
 	ck_assert(!c->has_listen_group);
 	ck_assert_uint_eq(c->max_clients, 10000);
 	ck_assert_uint_eq(c->max_request, 64 << 20);
+	ck_assert_ptr_null(c->admin_host);
 	ck_assert_uint_eq(c->n_admin_users, 1);
 	ck_assert_uint_eq(c->admin_users[0], 0);
 	ck_assert_uint_eq(c->memory_limit, 256 << 20);
@@ -135,7 +136,7 @@ static const struct conf *load_every_key(void)
 {
 	return load(
 		"listen: {path: /run/s, mode: \"0600\", group: 0, max_clients: 7, max_request: 2K}\n"
-		"admin: {users: [root, 12, 4294967294]}\n"
+		"admin: {listen: '[::1]:9000', users: [root, 12, 4294967294]}\n"
 		"memory: {limit: 1M}\n"
 		"redis: {url: 'redis://h', connect_timeout: 2s, timeout: 3s}\n"
 		"database: {url: 'sqlite:///db', connections: 2, timeout: 4s}\n"
@@ -158,6 +159,8 @@ START_TEST(every_key_of_a_section_reaches_its_field)
 	ck_assert(c->has_listen_group && c->listen_group == 0);
 	ck_assert_uint_eq(c->max_clients, 7);
 	ck_assert_uint_eq(c->max_request, 2048);
+	ck_assert_str_eq(c->admin_host, "::1");
+	ck_assert_uint_eq(c->admin_port, 9000);
 	ck_assert_uint_eq(c->n_admin_users, 3);
 	ck_assert_uint_eq(c->admin_users[1], 12);
 	ck_assert_uint_eq(c->admin_users[2], 4294967294);
@@ -298,6 +301,16 @@ START_TEST(sections_without_keys_have_their_defaults)
 }
 END_TEST
 
+START_TEST(the_http_port_has_an_address_or_there_is_none)
+{
+	const struct conf *c = load(LISTEN TYPES "admin: {listen: 'localhost:0'}\n");
+	ck_assert_str_eq(c->admin_host, "localhost");
+	ck_assert_uint_eq(c->admin_port, 0);
+	c = load(LISTEN TYPES "admin: {listen: none}\n");
+	ck_assert_ptr_null(c->admin_host);
+}
+END_TEST
+
 START_TEST(redis_urls_are_taken_apart)
 {
 	static const struct { const char *url, *host, *path, *user, *password; unsigned port, db; } good[] = {
@@ -434,6 +447,11 @@ static const struct { const char *text, *expected; } wrong[] = {
 		"1:27: group: \"4294967295\" is not a group of this host\n"},
 	{LISTEN TYPES "admin: {users: [root, no-such-user, [x]]}\n",
 		"3:23: users: \"no-such-user\" is not a user of this host\n3:37: users: a list is not a user of this host\n"},
+	{LISTEN TYPES "admin: {listen: 127.0.0.1}\n", "3:17: listen: \"127.0.0.1\" is not an address with a port (127.0.0.1:9121, [::1]:9121) or none\n"},
+	{LISTEN TYPES "admin: {listen: ':9121'}\n", "3:17: listen: \":9121\" needs a host name or address\n"},
+	{LISTEN TYPES "admin: {listen: 'h:65536'}\n", "3:17: listen: \"h:65536\" has a port that is not a number from 0 to 65535\n"},
+	{LISTEN TYPES "admin: {listen: 'h:'}\n", "3:17: listen: \"h:\" has a port that is not a number from 0 to 65535\n"},
+	{LISTEN TYPES "admin: {listen: '[::1:9'}\n", "3:17: listen: \"[::1:9\" has a broken [address]\n"},
 	{LISTEN TYPES "admin: {users: root}\n", "3:16: users: \"root\" is not a list of users\n"},
 	{LISTEN TYPES "memory: {limit: 1023K}\n", "3:17: limit: \"1023K\" is not a size from 1M to 1024G "
 		"(64K, 256M, 1G; a bare number is bytes)\n"},
@@ -687,8 +705,7 @@ END_TEST
 
 START_TEST(keys_whose_behaviour_is_not_built_yet_are_unknown)
 {
-	static const char *const texts[] = {LISTEN TYPES "admin: {listen: x}\n",
-		LISTEN TYPES "log: {format: x}\n", TYPE("warm: [x]")};
+	static const char *const texts[] = {LISTEN TYPES "log: {format: x}\n", TYPE("warm: [x]")};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		load_bytes(texts[i], strlen(texts[i]));
 		ck_assert_uint_eq(errors.n, 1);
@@ -1102,6 +1119,7 @@ static TCase *values(void)
 	tcase_add_test(tc, tiers_are_a_list_or_a_mapping_that_a_variable_can_switch);
 	tcase_add_test(tc, off_runs_without_redis_and_without_database);
 	tcase_add_test(tc, sections_without_keys_have_their_defaults);
+	tcase_add_test(tc, the_http_port_has_an_address_or_there_is_none);
 	tcase_add_test(tc, redis_urls_are_taken_apart);
 	tcase_add_test(tc, database_urls_say_which_kind_it_is);
 	tcase_add_test(tc, every_type_with_a_fetch_may_keep_old_values);

@@ -622,6 +622,10 @@ START_TEST(table_has_every_counter_once)
 		seen[c->offset / sizeof(uint64_t)] = true;
 		ck_assert_msg(c->name[0] && c->name[strspn(c->name, "abcdefghijklmnopqrstuvwxyz_")] == '\0', "%s", c->name);
 		ck_assert_msg(c->help && strlen(c->help) > 10, "%s has no help", c->name);
+		ck_assert_msg(strncmp(c->metric, "catcached_", 10) == 0 && strstr(c->metric, "_total"), "%s has no metric", c->name);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_msg(strcmp(c->metric, tiers_counters[j].metric) != 0 || strcmp(c->labels, tiers_counters[j].labels) != 0,
+				"%s and %s are one in METRICS", c->name, tiers_counters[j].name);
 		for (size_t j = 0; j < i; j++)
 			ck_assert_str_ne(c->name, tiers_counters[j].name);
 	}
