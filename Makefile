@@ -162,7 +162,7 @@ UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSUSERDIR ?= $(PREFIX)/lib/sysusers.d
 SHARE       = $(PREFIX)/share
 CONFIG      = $(SYSCONFDIR)/catcached/catcached.yaml
-MONITORING  = $(wildcard conf/*.json conf/*.yml conf/*alerts.yaml conf/*rules.yaml)
+MONITORING  = conf/catcached.rules.yaml conf/catcached.dashboard.json
 
 INSTALLED = 755,$(BUILD)/catcached,$(PREFIX)/sbin/catcached \
 	755,$(BUILD)/catcachectl,$(PREFIX)/bin/catcachectl \

@@ -37,6 +37,9 @@ void catalog_free(struct catalog *c);
  * loop runs and catalog_is_busy. */
 void catalog_finish(struct catalog *c);
 
+/* At the start: whether Redis is there will soon be known. */
+bool catalog_awaits_redis(const struct catalog *c);
+
 /* Redis owes an answer. */
 bool catalog_is_busy(const struct catalog *c);
 

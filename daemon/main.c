@@ -24,6 +24,8 @@
 
 #define EXPIRE_INTERVAL_MS 100
 #define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
+#define LOOK_MS 10              /* at the start, between two looks whether Redis is there, */
+#define OPEN_MS 1000            /* for so long at the most */
 #define DRAIN_MS 3000           /* at the end, for what is owed to clients */
 #define SETTLE_MS 1000          /* after it, for what Redis is still to be told */
 #define LARGE_BLOCK (256 << 10)
@@ -37,7 +39,8 @@ struct daemon {
 	struct server *server;
 	struct admin *admin;            /* NULL: there is no HTTP port */
 	struct notify *notify;
-	struct event *terminate, *interrupt, *hangup, *expire;
+	int64_t open_at_ms;             /* whether Redis is there or not */
+	struct event *terminate, *interrupt, *hangup, *expire, *opening;
 };
 
 static void usage(FILE *to)
@@ -123,6 +126,36 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 	catalog_tick(d->catalog);
 }
 
+/* The daemon can serve. */
+static void open_up(struct daemon *d)
+{
+	server_open(d->server);
+	d->server->unready = NULL;
+	notify_ready(d->notify);
+	log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d->conf->listen_path), d->conf->n_types);
+}
+
+/* Clients that would be told that Redis is away, only because it has not been reached yet, wait for that
+ * on the socket. */
+static void on_opening(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	(void)fd, (void)what;
+	clock_update();
+	if (catalog_awaits_redis(d->catalog) && clock_ms() < d->open_at_ms)
+		return;
+	event_del(d->opening);
+	open_up(d);
+}
+
+static void begin_opening(struct daemon *d)
+{
+	d->server->unready = "starting";
+	d->open_at_ms = clock_ms() + OPEN_MS;
+	d->opening = event_new(d->base, -1, EV_PERSIST, on_opening, d);
+	event_add(d->opening, &(struct timeval){.tv_usec = LOOK_MS * 1000});
+}
+
 static void watch(struct daemon *d)
 {
 	d->terminate = evsignal_new(d->base, SIGTERM, on_stop, d);
@@ -144,7 +177,7 @@ static void unwatch(struct daemon *d)
 	sigaddset(&heard, SIGINT);
 	sigaddset(&heard, SIGHUP);
 	sigprocmask(SIG_BLOCK, &heard, NULL);
-	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire};
+	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire, &d->opening};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (*all[i])
 			event_free(*all[i]);
@@ -201,6 +234,7 @@ static int start(struct daemon *d)
 	}
 	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
+	begin_opening(d);
 	return 0;
 }
 
@@ -225,6 +259,7 @@ static void settle(struct daemon *d, int64_t limit_ms)
 static void wind_up(struct daemon *d)
 {
 	d->server->unready = "stopping";
+	event_del(d->opening);
 	notify_stopping(d->notify);
 	server_drain(d->server);
 	settle(d, DRAIN_MS);
@@ -262,8 +297,6 @@ static int run(const char *file)
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
 	if (status == 0) {
-		log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d.conf->listen_path), d.conf->n_types);
-		notify_ready(d.notify);
 		event_base_dispatch(d.base);
 		wind_up(&d);
 	}

@@ -317,9 +317,13 @@ int server_listen(struct server *s, char **error)
 	remember_own(l);
 	l->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->resume = evtimer_new(s->base, on_resume, l);
-	event_add(l->acceptable, NULL);
 	start_sweeping(l);
 	return 0;
+}
+
+void server_open(struct server *s)
+{
+	event_add(s->listener->acceptable, NULL);
 }
 
 static void listener_free(struct listener *l)

@@ -45,11 +45,14 @@ struct server {
 /* A server that nobody can connect to yet. */
 struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog);
 
-/* Listens on conf->listen_path: on the socket that the service manager passes, if it does (socket
+/* Listens on conf->listen_path, where clients wait until server_open: on the socket that the service manager passes, if it does (socket
  * activation; called once in a process), else on one of its own. A socket file that nobody
  * listens on is replaced, one that is in use is not. 0; or -1 and *error (free it): a
  * sentence for the operator. */
 int server_listen(struct server *s, char **error);
+
+/* Takes clients in from now on. */
+void server_open(struct server *s);
 
 /* Takes in no more clients and no more requests; those that were sent are answered while the loop
  * runs, and each client is closed when it is owed nothing: n_clients sinks to 0. Who connects

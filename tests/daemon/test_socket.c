@@ -133,9 +133,9 @@ END_TEST
 /* ---- a socket that is passed ---- */
 
 /* Starts the daemon as systemd would, with fd as its socket of that name. */
-static pid_t start_passing(struct harness *h, int fd, const char *name)
+static pid_t start_passing(struct harness *h, const char *yaml, int fd, const char *name)
 {
-	const char *program = program_path("catcached"), *conf = harness_write(h, "passed.yaml", CONFIG);
+	const char *program = program_path("catcached"), *conf = harness_write(h, "passed.yaml", yaml);
 	pid_t pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid)
@@ -178,7 +178,7 @@ START_TEST(who_connects_between_two_daemons_is_served_by_the_next)
 	for (int i = 0; i < 3; i++) {
 		int fd = raw_connect(h);
 		raw_send(fd, "PING\r\n");
-		pid_t pid = start_passing(h, listening, "clients");
+		pid_t pid = start_passing(h, CONFIG, listening, "clients");
 		raw_expect(fd, "+PONG\r\n");
 		kill(pid, SIGTERM);
 		raw_expect_close(fd);
@@ -190,13 +190,43 @@ START_TEST(who_connects_between_two_daemons_is_served_by_the_next)
 }
 END_TEST
 
+START_TEST(who_waits_for_the_start_finds_redis_reached)
+{
+	struct harness *h = harness_new();
+	harness_redis_start(h, "");
+	int listening = listen_at(h, "s");
+	int fd = raw_connect(h);
+	raw_send(fd, "INCR n\r\nLPUSH list 1\r\nSET s:a 1\r\nGET s:a\r\n");
+	pid_t pid = start_passing(h, LISTEN PATIENT_REDIS NO_DATABASE "types: {shared: {key: 's:{name}', ttl: 1h}}\n", listening, "clients");
+	raw_expect(fd, ":1\r\n:1\r\n+OK\r\n$1\r\n1\r\n");
+	kill(pid, SIGTERM);
+	ck_assert_int_eq(status_of(pid), 0);
+	close(fd);
+	close(listening);
+	harness_free(h);
+}
+END_TEST
+
+START_TEST(a_redis_that_hangs_holds_the_start_up_for_a_second_only)
+{
+	struct harness *h = harness_new();
+	harness_redis_start(h, "");
+	harness_redis_pause(h);
+	int64_t began_ms = now_ms();
+	harness_start(h, LISTEN PATIENT_REDIS NO_DATABASE "types: {plain: {key: 'm:{name}', ttl: 1h, tiers: [memory]}}\n");
+	ck_assert_int_lt(now_ms() - began_ms, SANITIZED ? 9000 : 4000);
+	harness_redis_resume(h);
+	harness_free(h);
+}
+END_TEST
+
 START_TEST(a_passed_socket_must_be_the_configured_one)
 {
 	struct harness *h = harness_new();
 	int other = listen_at(h, "other");
-	ck_assert_int_eq(status_of(start_passing(h, other, "clients")), 3);
+	ck_assert_int_eq(status_of(start_passing(h, CONFIG, other, "clients")), 3);
 	ck_assert(log_says(h, "make ListenStream= of the socket unit and listen.path the same"));
-	ck_assert_int_eq(status_of(start_passing(h, other, "catcached.socket")), 3);
+	ck_assert_int_eq(status_of(start_passing(h, CONFIG, other, "catcached.socket")), 3);
 	ck_assert(log_says(h, "set FileDescriptorName=clients in the socket unit"));
 	close(other);
 	harness_free(h);
@@ -208,7 +238,7 @@ START_TEST(a_passed_socket_of_another_mode_is_warned_of)
 	struct harness *h = harness_new();
 	int listening = listen_at(h, "s");
 	chmod(harness_path(h, "s"), 0666);
-	pid_t pid = start_passing(h, listening, "clients");
+	pid_t pid = start_passing(h, CONFIG, listening, "clients");
 	wait_until(log_says(h, "event=ready"), LIMIT_MS);
 	ck_assert(log_says(h, "event=listen_mode_ignored socket=0666 configured=0660"));
 	kill(pid, SIGTERM);
@@ -227,6 +257,8 @@ int main(void)
 		a_path_that_cannot_be_used_has_a_message_with_the_remedy,
 		missing_rights_have_a_message_with_the_remedy,
 		who_connects_between_two_daemons_is_served_by_the_next,
+		who_waits_for_the_start_finds_redis_reached,
+		a_redis_that_hangs_holds_the_start_up_for_a_second_only,
 		a_passed_socket_must_be_the_configured_one,
 		a_passed_socket_of_another_mode_is_warned_of,
 	};
