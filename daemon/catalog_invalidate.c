@@ -123,6 +123,8 @@ static void remove_meant(struct invalidation *inv, struct key *keys, size_t n)
 	}
 	if (!n_meant)
 		return;
+	for (size_t i = 0; i < n_meant; i++)
+		tiers_forget(t, &keys[i]); /* what came since and could not be spared */
 	inv->pending++;
 	redis_delete(t->redis, keys, n_meant, on_removed, inv);
 }

@@ -22,6 +22,7 @@ struct write {
 	struct value *value;            /* a reference */
 	struct catalog_set how;         /* its ttl_ms is the value's, if that is known */
 	struct fence fence;             /* of a write that Redis decides on */
+	bool had_word;                  /* Redis was still to be told something older of the key */
 	outcome_fn done;
 	void *arg;
 };
@@ -82,8 +83,11 @@ static void redis_refused(struct write *w, const struct redis_result *r)
 	if (w->type->in_memory) {
 		replay(w);
 		write_end(w, true, NULL);
-	} else
-		write_fail(w, r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
+		return;
+	}
+	if (w->had_word)
+		replay_delete(w->catalog->replay, w->type, &w->key);
+	write_fail(w, r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
 }
 
 static void on_written(void *arg, const struct redis_result *r)
@@ -167,16 +171,17 @@ static struct redis_set redis_how(const struct write *w)
 	return set;
 }
 
-/* While Redis is still to be told something else of the key it is told this in its place,
- * should it not hear it now. */
+/* What Redis was still to be told of the key is over, and a removal of many keys that is under
+ * way spares it: it is told this now, and if it does not hear it, later. */
 static void write_through(struct write *w)
 {
 	struct catalog *c = w->catalog;
 	struct redis_set how = redis_how(w);
 	struct value *unsent;
 	int64_t expires_ms;
-	if (replay_knows(c->replay, w->type, &w->key, &unsent, &expires_ms))
-		replay(w);
+	w->had_word = replay_knows(c->replay, w->type, &w->key, &unsent, &expires_ms);
+	if (w->had_word)
+		replay_take(c->replay, w->type, &w->key);
 	tiers_forget(&c->tiers, &w->key);
 	(void)remember(w); /* no room: Redis has it */
 	redis_write_as(c->tiers.redis, &w->key, w->value, &how, on_written, w);

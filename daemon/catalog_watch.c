@@ -198,7 +198,7 @@ void catalog_replay_some(struct catalog *c)
 	bool has_words = replay_count(c->replay), waits = has_words || replay_clears(c->replay);
 	if (!c->tiers.redis || !redis_up(c->tiers.redis))
 		return;
-	if (c->is_behind && !waits)
+	if (c->is_behind && !waits && !redis_unwritable(c->tiers.redis)[0]) /* else that is for when it takes writes again */
 		caught_up(c);
 	c->is_behind = waits && (c->is_behind || has_words);
 	on_up(c);

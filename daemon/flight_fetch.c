@@ -199,8 +199,11 @@ enum step flight_step_fill(struct flight *f)
 	}
 	if (is_guarded(f))
 		return serve_only(f, &flight_count(f)->guarded);
+	if (f->is_unheard && tiers_reaches_redis(t, f->type))
+		return serve_only(f, &flight_count(f)->fenced);
 	if (!f->is_leased || !tiers_reaches_redis(t, f->type))
 		return STEP_STORE;
+	replay_take(f->all->replay, f->type, flight_key(f)); /* a removal of many keys that is under way does not mean this */
 	/* For the last time: a renewal that came between would look like a change. */
 	redis_renew(t->redis, flight_key(f), f->token, LEASE_MS);
 	f->lease_due_ms = INT64_MAX;

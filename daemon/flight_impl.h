@@ -78,6 +78,7 @@ struct flight {
 
 	/* the lease */
 	bool is_leased;                 /* ours */
+	bool is_unheard;                /* we fetch without one, and a DEL through another sidecar would leave no trace */
 	bool is_filled;                 /* Redis has taken what was fetched in this try */
 	bool is_awaiting;               /* somebody else's */
 	bool was_woken;                 /* since it was asked for */

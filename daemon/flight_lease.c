@@ -196,9 +196,21 @@ static enum step leased(struct flight *f, const struct redis_result *r)
 }
 
 /* A Redis that cannot lease (read-only, full, away) does not keep us from fetching. */
+/* Redis has just become full, or read-only. Once that is known, sidecars tell each other of
+ * changes; till then they do not. */
+static bool is_refusing_unknown(const struct flight *f, const struct redis_result *r)
+{
+	return r->status == REDIS_ERROR && (strncmp(r->error, "OOM", 3) == 0 || strncmp(r->error, "READONLY", 8) == 0)
+		&& !redis_unwritable(f->all->tiers->redis)[0];
+}
+
 static void on_lease(void *arg, const struct redis_result *r)
 {
 	struct flight *f = arg;
+	bool is_refusing = is_refusing_unknown(f, r);
+	if (is_refusing)
+		redis_note_refusal(f->all->tiers->redis, r->error);
+	f->is_unheard = is_refusing || (r->status == REDIS_ANSWERED && r->number == REDIS_LEASE_UNSTORED);
 	f->step = r->status == REDIS_ANSWERED ? leased(f, r) : STEP_FETCH;
 	flight_run(f);
 }

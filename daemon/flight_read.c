@@ -16,7 +16,7 @@ enum step flight_step_memory(struct flight *f)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, flight_key(f));
 	f->epoch = t->epoch;
-	f->is_past_tiers = f->is_filled = f->is_judged = false;
+	f->is_past_tiers = f->is_filled = f->is_judged = f->is_unheard = false;
 	f->fetch_began_us = 0;
 	flight_drop_held(f);
 	flight_set_absent(f);

@@ -131,6 +131,11 @@ const char *redis_refusal(const struct redis *r)
 	return tracking_refusal(r->tracking);
 }
 
+void redis_note_refusal(struct redis *r, const char *error)
+{
+	tracking_note_refusal(r->tracking, error);
+}
+
 const char *redis_unwritable(const struct redis *r)
 {
 	return tracking_unwritable(r->tracking);

@@ -219,6 +219,9 @@ enum coherence redis_coherence(const struct redis *r);
 const char *redis_refusal(const struct redis *r);
 const char *redis_unwritable(const struct redis *r);
 
+/* A write was refused because Redis is full or read-only; see tracking_note_refusal. */
+void redis_note_refusal(struct redis *r, const char *error);
+
 /* Commands that Redis has not answered, those of clients included. */
 size_t redis_pending(const struct redis *r);
 

@@ -374,6 +374,12 @@ static void not_stored(struct tracking *t, const char *error)
 		prove_by_message(t);
 }
 
+void tracking_note_refusal(struct tracking *t, const char *error)
+{
+	if (t->coherence == COHERENCE_TRACKING && !t->unwritable[0])
+		not_stored(t, error);
+}
+
 /* Redis takes writes again: what is in memory only, of which it will tell nothing, is to be
  * compared with what it has. */
 static void stored_again(struct tracking *t)

@@ -72,6 +72,9 @@ const char *tracking_refusal(const struct tracking *t);
  * "" else. */
 const char *tracking_unwritable(const struct tracking *t);
 
+/* Redis has refused a write, being full or read-only: as if the probe had been refused. */
+void tracking_note_refusal(struct tracking *t, const char *error);
+
 /* We changed these keys: tells the other sidecars if Redis may not do so for one of them. */
 void tracking_publish(struct tracking *t, const struct key *keys, size_t n);
 

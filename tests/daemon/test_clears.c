@@ -3,6 +3,8 @@
 #include "harness.h"
 #include "talk.h"
 
+#include "../../proto/buf.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +229,50 @@ START_TEST(what_is_written_during_an_invalidation_stays)
 }
 END_TEST
 
+/* Keys among which Redis looks for those of the fetched type for some tenths of a second. */
+static void fill_up(struct world *w)
+{
+	for (int part = 0; part < 8; part++)    /* all at once would pass for an outage */
+		freeReplyObject(ask(w->redis, "EVAL %s 0 %d %d", "for i = 1, ARGV[1] do redis.call('SET', 'x:' .. ARGV[2] .. ':' .. i, 'x') end",
+			MANY, part));
+	harness_redis_ready(w->c);
+	harness_tracking(w->c);
+}
+
+/* Many SETs are on their way to Redis at the same time as what it was still to be told. */
+START_TEST(what_is_written_in_a_pipeline_during_an_invalidation_stays)
+{
+	enum { N = 20000 };
+	struct world w = start();
+	struct buf sets = BUF_INIT;
+	fill_up(&w);
+	for (int i = 0; i < N; i++)
+		buf_addf(&sets, "SET f:w%d acknowledged\r\n", i);
+	int fd = begin_to_invalidate(&w, "INVALIDATE f:*\r\n"), other = raw_connect(w.h);
+	raw_send_bytes(other, sets.data, sets.len);
+	for (int i = 0; i < N; i++)
+		raw_expect(other, "+OK\r\n");
+	raw_expect(fd, ":0\r\n");
+	wait_until_told(&w);
+	ck_assert_uint_eq(harness_redis_keys(w.redis), 8 * MANY + N);
+	buf_free(&sets);
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(what_is_fetched_during_an_invalidation_stays_in_redis)
+{
+	struct world w = start();
+	fill_up(&w);
+	int fd = begin_to_invalidate(&w, "INVALIDATE f:*\r\n");
+	expect(w.c, "\"built a\"", "GET f:a");
+	raw_expect(fd, ":0\r\n");
+	wait_until_told(&w);
+	expect(w.redis, "\"built a\"", "GET f:a");
+	harness_free(w.h);
+}
+END_TEST
+
 /* What is to be removed and is there still is not there for whoever asks. */
 START_TEST(conditions_are_judged_as_if_all_were_removed_already)
 {
@@ -332,6 +378,8 @@ int main(void)
 		full_queue_costs_a_type_without_a_fetch_nothing,
 		what_is_written_while_keys_are_removed_after_an_outage_stays,
 		what_is_written_during_an_invalidation_stays,
+		what_is_written_in_a_pipeline_during_an_invalidation_stays,
+		what_is_fetched_during_an_invalidation_stays_in_redis,
 		conditions_are_judged_as_if_all_were_removed_already,
 		an_invalidation_that_redis_dies_under_is_finished_later,
 		expire_of_a_key_that_is_not_held_changes_nothing_in_an_outage,

@@ -67,11 +67,24 @@ START_TEST(value_written_while_redis_was_full_is_not_kept_by_one_alone)
 }
 END_TEST
 
+/* It cannot be stored in Redis, but the first fetch after that is known is kept in memory. */
+START_TEST(what_is_fetched_while_redis_is_full_is_fetched_once)
+{
+	struct world w = start();
+	expect(w.redis, "OK", "CONFIG SET maxmemory 1");
+	for (int64_t end = now_ms() + 2000; now_ms() < end; nap()) /* what is done for it behind is done some ten times in that */
+		expect(w.c[0], "\"old\"", "GET f:a");
+	ck_assert_uint_le(harness_hook_runs(w.h, "hook"), 3);
+	harness_free(w.h);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
 		what_one_removed_while_redis_was_read_only_the_other_does_not_keep,
 		value_written_while_redis_was_full_is_not_kept_by_one_alone,
+		what_is_fetched_while_redis_is_full_is_fetched_once,
 	};
 	return harness_main("recovery", tests, sizeof(tests) / sizeof(tests[0]));
 }
