@@ -29,7 +29,7 @@ CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures
 CONF   = conf rules schema kind url sql yaml
 DAEMON = clock histogram exposition recent log json hashkey value key keymap fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
-         memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
+         memory_entry memory_table memory_drop memory_order memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
          out parked client server notify command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server metrics status admin
 
@@ -102,6 +102,10 @@ $(BUILD)/tests/bench/bench: $(BENCHMARK:%=$(BUILD)/tests/bench/%.o) $(BUILD)/pro
 
 $(BUILD)/tests/bench/floor: $(BUILD)/tests/bench/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# A simulator of eviction, with the real memory tier in it.
+$(BUILD)/tests/bench/hitratio: $(BUILD)/tests/bench/hitratio.o $(patsubst %,$(BUILD)/daemon/%.o,memory memory_entry memory_table memory_drop memory_order value key json) $(BUILD)/proto/buf.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Preloaded into servers, so without a sanitizer of its own.
 $(BUILD)/tests/chaos/wallclock.so: tests/chaos/wallclock.c Makefile

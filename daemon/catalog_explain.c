@@ -1,4 +1,5 @@
 /* EXPLAIN: what is known about one key, told to a person; see catalog.h. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -67,11 +68,11 @@ static void add_memory(struct buf *b, const struct explanation *x, const struct 
 		return;
 	}
 	buf_addf(b, "memory: %s", freshness_names[tiers_judge(&x->catalog->tiers, x->type, e)]);
-	if (e->value)
-		buf_addf(b, ", %zu bytes from %s", e->value->len, source_names[e->source]);
+	if (memory_value(e))
+		buf_addf(b, ", %" PRIu32 " bytes from %s", memory_value(e)->len, source_names[e->source]);
 	else
 		buf_add_str(b, ", known not to exist");
-	add_seconds(b, ", ", clock_ms() - e->stored_ms, " here");
+	add_seconds(b, ", ", memory_age_ms(e, clock_ms()), " here");
 	if (e->expires_ms != MEMORY_FOREVER && clock_ms() < e->expires_ms)
 		add_seconds(b, ", ttl ", e->expires_ms - clock_ms(), " left");
 	else if (e->expires_ms != MEMORY_FOREVER)
@@ -190,16 +191,16 @@ static const char *next_step(const struct explanation *x, const struct memory_en
 	const struct tiers *t = &x->catalog->tiers;
 	enum freshness fresh = e ? tiers_judge(t, x->type, e) : FRESH_SUSPECT;
 	struct value *unsent;
-	int64_t expires_ms, left_ms = 0, stale_ms = e && e->value && clock_ms() >= e->expires_ms ? clock_ms() - e->expires_ms : -1;
+	int64_t expires_ms, left_ms = 0, stale_ms = e && memory_value(e) && clock_ms() >= e->expires_ms ? clock_ms() - e->expires_ms : -1;
 	bool is_newer_here = replay_knows(x->catalog->replay, x->type, &x->key, &unsent, &expires_ms);
 	bool is_there = r->status == REDIS_ANSWERED && !is_newer_here;
 	if (e && fresh == FRESH_YES)
-		return e->value ? "answer from memory" : "answer nil: it is remembered that the key does not exist";
+		return memory_value(e) ? "answer from memory" : "answer nil: it is remembered that the key does not exist";
 	if (e && (fresh == FRESH_AHEAD || fresh == FRESH_STALE))
 		return "answer from memory, and refresh behind";
 	if (!e && unsent)
 		return "answer the value that waits for Redis";
-	if (is_newer_here && e && e->value && stale_ms < 0)
+	if (is_newer_here && e && memory_value(e) && stale_ms < 0)
 		return "answer from memory";
 	if (is_there)
 		left_ms = catalog_left_ms(x->catalog, x->type, &x->key, r->ttl_ms);

@@ -31,7 +31,8 @@ struct catalog {
 	bool is_in_transaction;         /* between catalog_begin and catalog_end */
 	bool is_behind;                 /* Redis had words of ours to be told at some tick, and not taken all since */
 	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
-	struct event *sweep;            /* runs while memory is to be swept */
+	bool expires_much;              /* more than is done in one tick */
+	struct event *sweep;            /* runs while memory is to be swept, or expires much */
 };
 
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"

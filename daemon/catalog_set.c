@@ -3,6 +3,7 @@
  * A plain SET changes memory when it is sent to Redis, on one connection, so memory and
  * Redis see the writes of this daemon in one order. A write whose effect depends on what
  * Redis has is known only when Redis has said so: it stands behind a fence till then. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,7 +112,7 @@ static void write_to_memory(struct write *w)
 {
 	struct tiers *t = &w->catalog->tiers;
 	struct memory_entry *e = catalog_live(w->catalog, &w->key);
-	struct value *old = e && w->how.wants_old ? value_ref(e->value) : NULL;
+	struct value *old = e && w->how.wants_old ? value_ref(memory_value(e)) : NULL;
 	if (!holds(w->how.condition, e)) {
 		write_end(w, false, old);
 		value_unref(old);
@@ -264,7 +265,7 @@ void catalog_judge(struct catalog *c, const struct key *key, struct value *v, ca
 	*j = (struct judging){.catalog = c, .type = tiers_type(&c->tiers, key), .check.value = value_ref(v), .done = done, .arg = arg};
 	if (v->len > j->type->max_value) {
 		char reason[128];
-		snprintf(reason, sizeof(reason), "%zu bytes are over max_value of type %s (%llu)", v->len, j->type->name,
+		snprintf(reason, sizeof(reason), "%" PRIu32 " bytes are over max_value of type %s (%llu)", v->len, j->type->name,
 			(unsigned long long)j->type->max_value);
 		tiers_count(&c->tiers, j->type)->oversize++;
 		judged(j, reason);

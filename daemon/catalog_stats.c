@@ -116,11 +116,18 @@ static void add_reason(cJSON *reasons, const char *text)
 /* Why Redis is not all that it should be, in the words of Redis or of the link; "" if it is. */
 static const char *redis_complaint(const struct redis *redis)
 {
-	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_unwritable(redis)};
+	const char *said[] = {redis_reason(redis), redis_refusal(redis), redis_mute(redis), redis_unwritable(redis)};
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
 		if (said[i][0])
 			return said[i];
 	return "";
+}
+
+static const char *proof_of(enum coherence c, bool is_writable)
+{
+	if (c == COHERENCE_TRACKING && is_writable)
+		return "key";
+	return c == COHERENCE_TRACKING || c == COHERENCE_PUBSUB ? "message" : "none";
 }
 
 static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
@@ -134,7 +141,7 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 	bool is_writable = !redis_unwritable(redis)[0];
 	cJSON_AddStringToObject(o, "breaker", redis_breaker(redis));
 	cJSON_AddStringToObject(o, "coherence", tracking_coherence_name(coherence));
-	cJSON_AddStringToObject(o, "proof", coherence != COHERENCE_TRACKING ? "none" : is_writable ? "key" : "message");
+	cJSON_AddStringToObject(o, "proof", proof_of(coherence, is_writable));
 	cJSON_AddStringToObject(o, "reason", redis_complaint(redis));
 	if (!redis_up(redis))
 		add_reason(reasons, "Redis does not answer: values come from memory and the database, writes wait");
@@ -144,6 +151,8 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 		add_reason(reasons, "Redis refuses CLIENT TRACKING: changes made past the sidecars are noticed late");
 	else if (!is_writable)
 		add_reason(reasons, "Redis takes no writes: they wait");
+	if (redis_mute(redis)[0])
+		add_reason(reasons, "Redis refuses PUBLISH: sidecars that it does not tell of changes are not told by this one");
 	return o;
 }
 

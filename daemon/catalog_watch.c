@@ -108,7 +108,7 @@ static void on_told(void *arg, const struct redis_result *r)
 	struct absence *a = arg;
 	const struct memory_entry *e = memory_peek(a->catalog->tiers.memory, &a->key, clock_ms());
 	/* Only the absence goes: a fetch of ours may be what changed the lease. */
-	if (r->status == REDIS_ANSWERED && r->number == 0 && e && !e->value)
+	if (r->status == REDIS_ANSWERED && r->number == 0 && e && !memory_value(e))
 		(void)memory_drop(a->catalog->tiers.memory, &a->key, clock_ms());
 	free((char *)a->key.data);
 	free(a);
@@ -117,7 +117,7 @@ static void on_told(void *arg, const struct redis_result *r)
 static void lease_changed(struct catalog *c, const struct key *key)
 {
 	const struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
-	if (e && !e->value) {
+	if (e && !memory_value(e)) {
 		struct absence *a = xmalloc(sizeof(*a));
 		*a = (struct absence){.catalog = c, .key = key_dup(key)};
 		redis_told_absent(c->tiers.redis, key, on_told, a);

@@ -31,7 +31,7 @@ struct memory_entry *catalog_live(struct catalog *c, const struct key *key)
 	struct memory_entry *e = memory_peek(c->tiers.memory, key, clock_ms());
 	if (!e)
 		e = restore(c, key);
-	return e && e->value && clock_ms() < e->expires_ms ? e : NULL;
+	return e && memory_value(e) && clock_ms() < e->expires_ms ? e : NULL;
 }
 
 /* ---- what Redis is still to be told ---- */
@@ -239,7 +239,7 @@ static void replay_edit(struct edit *ed)
 	if (!tiers_has_redis(&c->tiers, ed->type))
 		return;
 	if (e)
-		replay_write(c->replay, ed->type, &ed->key, e->value, e->expires_ms);
+		replay_write(c->replay, ed->type, &ed->key, memory_value(e), e->expires_ms);
 	else
 		replay_delete(c->replay, ed->type, &ed->key);
 }
@@ -256,7 +256,7 @@ static void edit_memory(struct edit *ed, const struct redis_result *r)
 		edit_finish(ed, &o);
 		return;
 	}
-	struct value *v = value_ref(e->value);
+	struct value *v = value_ref(memory_value(e));
 	bool is_changed = how->what != REDIS_EDIT_PERSIST || e->expires_ms != MEMORY_FOREVER;
 	if (how->what == REDIS_EDIT_TTL)
 		is_changed = ttl_condition_holds(how, e);
@@ -264,7 +264,7 @@ static void edit_memory(struct edit *ed, const struct redis_result *r)
 	if (is_changed && (how->what == REDIS_EDIT_DELETE || (how->what == REDIS_EDIT_TTL && how->ttl_ms <= 0)))
 		tiers_forget(t, &ed->key);
 	else if (is_changed)
-		tiers_set_ttl(t, ed->type, e, how->what == REDIS_EDIT_PERSIST ? 0 : how->ttl_ms);
+		tiers_set_ttl(e, how->what == REDIS_EDIT_PERSIST ? 0 : how->ttl_ms);
 	if (is_changed)
 		replay_edit(ed);
 	edit_finish(ed, &(struct outcome){.status = OUTCOME_FOUND, .value = v, .number = is_changed});
@@ -279,7 +279,7 @@ static void edit_what_is_held(struct edit *ed, bool is_whole, const struct redis
 	struct memory_entry *e = catalog_live(ed->catalog, &ed->key);
 	fence_break(&t->fences, &ed->key); /* a fill under way knows the old TTL */
 	if (e && is_whole && ed->how.what == REDIS_EDIT_TTL && r->number == 1 && ed->ends_ms > clock_ms())
-		tiers_set_ttl(t, ed->type, e, ed->ends_ms - clock_ms());
+		tiers_set_ttl(e, ed->ends_ms - clock_ms());
 	else
 		tiers_forget(t, &ed->key);
 }

@@ -31,10 +31,7 @@ static void run(void *arg)
 static void finish(void *arg)
 {
 	struct check *c = arg;
-	c->value->items = c->items;
-	c->value->digest = c->digest;
-	c->value->is_json = c->is_json;
-	c->value->inspected = true;
+	value_set_inspected(c->value, c->is_json, c->items, c->digest);
 	c->done(c->arg);
 }
 

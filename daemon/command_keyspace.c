@@ -141,11 +141,11 @@ struct listing {
 static void list_entry(void *arg, const struct memory_entry *e)
 {
 	struct listing *l = arg;
-	if (l->is_empty || l->n >= l->max || !e->value || clock_ms() >= e->expires_ms)
+	if (l->is_empty || l->n >= l->max || !memory_value(e) || clock_ms() >= e->expires_ms)
 		return;
-	char *key = xstrndup(e->key, e->key_len);
+	char *key = xstrndup(memory_key(e), e->key_len);
 	if (!l->pattern || fnmatch(l->pattern, key, 0) == 0) {
-		reply_add_bulk(&l->keys, e->key, e->key_len);
+		reply_add_bulk(&l->keys, memory_key(e), e->key_len);
 		l->n++;
 	}
 	free(key);

@@ -138,7 +138,7 @@ void command_peek(struct call *call)
 
 static void format_digest(char hex[17], const struct value *v)
 {
-	snprintf(hex, 17, "%016" PRIx64, v->digest);
+	snprintf(hex, 17, "%016" PRIx64, value_digest(v));
 }
 
 static void render_digest(struct asking *a, const struct outcome *o, struct out *out, int resp)
@@ -239,6 +239,7 @@ static void render_meta(struct asking *a, const struct outcome *o, struct out *o
 {
 	struct buf *b = &out->bytes;
 	bool found = o->status == OUTCOME_FOUND, has_age = found && o->age_ms >= 0;
+	int64_t items = found ? value_items(o->value) : VALUE_ITEMS_NONE;
 	char hex[17] = "";
 	if (found)
 		format_digest(hex, o->value);
@@ -249,7 +250,7 @@ static void render_meta(struct asking *a, const struct outcome *o, struct out *o
 	add_field_int(b, "age_ms", has_age, o->age_ms, resp);
 	add_field_int(b, "ttl_ms", found, o->ttl_ms, resp);
 	add_field_int(b, "size", found, found ? (int64_t)o->value->len : 0, resp);
-	add_field_int(b, "items", found && o->value->items >= 0, found ? o->value->items : 0, resp);
+	add_field_int(b, "items", items >= 0, items, resp);
 	add_field_str(b, "digest", found ? hex : NULL, resp);
 	add_field_str(b, "source", found ? source_names[o->source] : NULL, resp);
 	add_field_int(b, "stored_at", has_age, clock_wall_ms() - o->age_ms, resp);

@@ -247,8 +247,8 @@ void flights_look(struct flights *all, const struct conf_type *type, const struc
 	struct value *unsent;
 	int64_t expires_ms;
 	bool may_ask = !replay_knows(all->replay, type, key, &unsent, &expires_ms) && tiers_reaches_redis(t, type);
-	if ((e && e->value && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) || (unsent && clock_ms() < expires_ms)) {
-		struct outcome o = e && e->value ? tiers_outcome(e) : (struct outcome){.status = OUTCOME_FOUND, .value = unsent,
+	if ((e && memory_value(e) && (!may_ask || tiers_judge(t, type, e) != FRESH_SUSPECT)) || (unsent && clock_ms() < expires_ms)) {
+		struct outcome o = e && memory_value(e) ? tiers_outcome(e) : (struct outcome){.status = OUTCOME_FOUND, .value = unsent,
 			.ttl_ms = expires_ms == MEMORY_FOREVER ? -1 : expires_ms - clock_ms(), .age_ms = -1, .tier = "memory"};
 		value_ref(o.value); /* done may change the key */
 		done(arg, &o);

@@ -3,6 +3,7 @@
 #include "flight_impl.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "clock.h"
@@ -91,7 +92,7 @@ static void on_fetched(void *arg, const struct fetch_result *r)
 	if (r->status == FETCH_FOUND) {
 		flight_count(f)->fetched++;
 		flight_set_found(f, r->value, tiers_ttl_ms(f->type), "fetch", SOURCE_FETCH);
-		log_info("fetched", "type=%s bytes=%zu took_ms=%lld", f->type->name, r->value->len, took_ms);
+		log_info("fetched", "type=%s bytes=%" PRIu32 " took_ms=%lld", f->type->name, r->value->len, took_ms);
 		f->step = STEP_CHECK;
 	} else if (r->status == FETCH_ABSENT) {
 		log_info("fetched", "type=%s absent=true took_ms=%lld", f->type->name, took_ms);
@@ -120,13 +121,13 @@ static enum step refused(struct flight *f, uint64_t *counter, const char *reason
 /* What max_shrink compares: elements of an array, else bytes. */
 static uint64_t size_of(const struct value *v, bool in_items)
 {
-	return in_items ? (uint64_t)v->items : v->len;
+	return in_items ? (uint64_t)value_items(v) : v->len;
 }
 
 static enum step judge_size(struct flight *f)
 {
 	const struct value *old = f->held.value;
-	bool in_items = old->items >= 0 && f->value->items >= 0;
+	bool in_items = value_items(old) >= 0 && value_items(f->value) >= 0;
 	uint64_t was = size_of(old, in_items), is = size_of(f->value, in_items);
 	char reason[CHECK_REFUSAL_MAX];
 	if ((double)is >= (double)was * (1 - f->type->max_shrink) || flight_is_forced(f)
@@ -193,7 +194,7 @@ enum step flight_step_fill(struct flight *f)
 	if (f->fence.broken)
 		return flight_try_again(f);
 	if (v && v->len > f->type->max_value) {
-		log_warning("fetch_not_stored", "type=%s bytes=%zu max_value=%llu", f->type->name, v->len,
+		log_warning("fetch_not_stored", "type=%s bytes=%" PRIu32 " max_value=%llu", f->type->name, v->len,
 			(unsigned long long)f->type->max_value);
 		return serve_only(f, &flight_count(f)->oversize);
 	}
@@ -220,13 +221,21 @@ static enum step fill_refused(struct flight *f)
 	return was_lost && !f->fence.broken ? serve_only(f, &flight_count(f)->fenced) : flight_try_again(f);
 }
 
+/* It may be older than a change that was not heard of in time: nobody is to have it from a tier. */
+static enum step fill_unproven(struct flight *f)
+{
+	(void)memory_drop(f->all->tiers->memory, flight_key(f), clock_ms());
+	return serve_only(f, &flight_count(f)->fenced);
+}
+
 /* A Redis that is full or read-only does not take it; memory still does. */
 static void on_filled(void *arg, const struct redis_result *r)
 {
 	struct flight *f = arg;
 	bool is_answered = r->status == REDIS_ANSWERED, is_too_late = f->fence.broken || is_guarded(f);
-	f->is_filled = is_answered && r->number == 1;
-	if (f->is_filled && is_too_late && f->value)
+	bool is_unproven = is_answered && r->number == REDIS_FILLED_UNPROVEN;
+	f->is_filled = is_answered && r->number > 0;
+	if (f->is_filled && (is_too_late || is_unproven) && f->value)
 		redis_unfill(f->all->tiers->redis, flight_key(f), f->value);
 	if (is_answered)
 		f->is_leased = false; /* it went with the fill, or was not ours any more */
@@ -236,6 +245,8 @@ static void on_filled(void *arg, const struct redis_result *r)
 		f->step = fill_refused(f);
 	else if (is_too_late && !f->fence.broken)
 		f->step = serve_only(f, &flight_count(f)->guarded);
+	else if (is_unproven && !f->fence.broken)
+		f->step = fill_unproven(f);
 	else
 		f->step = STEP_STORE;
 	flight_run(f);

@@ -22,8 +22,8 @@ enum step flight_step_memory(struct flight *f)
 	flight_set_absent(f);
 	struct memory_entry *e = memory_get(t->memory, flight_key(f), clock_ms());
 	if (e) {
-		flight_hold(f, e->value, e->expires_ms, e->source);
-		f->held.stored_ms = e->stored_ms;
+		flight_hold(f, memory_value(e), e->expires_ms, e->source);
+		f->held.stored_ms = clock_ms() - memory_age_ms(e, clock_ms());
 		f->held.is_from_before = e->epoch < t->trusted_epoch;
 	}
 	struct value *unsent;
@@ -45,7 +45,7 @@ enum step flight_step_memory(struct flight *f)
 		return STEP_LEASE;
 	if (fresh == FRESH_HELD)
 		return STEP_LEASE;
-	if (e->value)
+	if (memory_value(e))
 		f->outcome = flight_outcome_of_held(f);
 	return flight_end_try(f);
 }

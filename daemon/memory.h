@@ -1,5 +1,5 @@
 /* The memory tier: a hash table of entries bounded in bytes, and in entries per
- * type. Entries hold values by reference; what is being written to a client stays
+ * type. Values are held by reference; what is being written to a client stays
  * alive when its entry goes. Nothing here knows Redis, fetches or clients. */
 #ifndef CATCACHED_MEMORY_H
 #define CATCACHED_MEMORY_H
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "key.h"
 
@@ -17,31 +18,55 @@ struct value;
 
 enum source { SOURCE_CLIENT, SOURCE_FETCH, SOURCE_REDIS };      /* who brought the value here */
 
-/* One key's place. Read-only outside memory.c; a pointer is good until the next
- * call that puts, drops, gets or expires. */
+/* One key's place, in as few bytes as can be, for there are millions: blocks begin at a multiple of 16 and
+ * below 2^48, which leaves 20 bits of a pointer for others. Read-only outside memory*.c; a pointer is
+ * good until the next call that puts, drops, gets or expires. */
 struct memory_entry {
-	struct memory_entry *chain;             /* next in the bucket */
-	struct memory_entry *newer, *older;     /* in the order of use, per type */
-	struct value *value;                    /* NULL: known not to exist (negative_ttl) */
-	int64_t stored_ms;                      /* clock_ms when it came */
-	int64_t fresh_ms;                       /* until then a hit needs no second thought */
+	uint64_t chain : 44, stored_low : 20;   /* next in the bucket; see memory_stored_ms */
+	uint64_t newer : 44, stored_high : 20;  /* in the order of eviction, per type */
+	uint64_t older : 44;
+	uint64_t key_len : 13, source : 2;      /* enum source */
+	uint64_t is_used : 1;                   /* since eviction last looked at it */
+	uint64_t is_proven : 1;                 /* see memory_order.h */
+	uint64_t is_apart : 1;                  /* the value is in a block of its own */
 	int64_t expires_ms;                     /* end of its logical TTL; MEMORY_FOREVER: none */
-	int64_t gone_ms;                        /* not even stale after this */
-	uint64_t hash;
-	uint64_t used;                          /* tick of the last hit: orders types among each other */
 	uint32_t epoch;                         /* of the tracking it came under; see tiers.h */
-	uint32_t key_len;
 	uint16_t type;                          /* index in conf.types */
-	uint8_t source;                         /* enum source */
-	char key[];
+	char rest[];                            /* the value, or a pointer to it; then the key */
 };
+
+/* NULL: known not to exist (negative_ttl). A reference keeps a small value's whole entry from being freed. */
+static inline struct value *memory_value(const struct memory_entry *e)
+{
+	struct value *v;
+	if (!e->is_apart)
+		return (struct value *)e->rest;
+	memcpy(&v, e->rest, sizeof(v));
+	return v;
+}
+
+/* clock_ms when it came; later by as many ms as there were drops to be told from in that one. */
+static inline int64_t memory_stored_ms(const struct memory_entry *e)
+{
+	return (int64_t)((uint64_t)e->stored_high << 20 | e->stored_low);
+}
+
+/* For how long it has been here. */
+static inline int64_t memory_age_ms(const struct memory_entry *e, int64_t now_ms)
+{
+	int64_t stored_ms = memory_stored_ms(e);
+	return now_ms > stored_ms ? now_ms - stored_ms : 0;
+}
+
+/* The e->key_len bytes of its key. */
+const char *memory_key(const struct memory_entry *e);
 
 /* What to put. */
 struct memory_item {
 	unsigned type;
 	enum source source;
 	struct value *value;                    /* NULL: does not exist */
-	int64_t stored_ms, fresh_ms, expires_ms, gone_ms;
+	int64_t stored_ms, expires_ms;          /* stored_ms never goes back from one put to the next */
 	uint32_t epoch;
 };
 
@@ -50,23 +75,28 @@ struct memory_type_stats {
 	uint64_t evictions, expired;            /* so far */
 };
 
-/* limit: bytes for everything the table holds, allocator overhead and the table
- * itself included. max_entries[i] bounds type i (0: no bound of its own). */
-struct memory *memory_new(uint64_t limit, const uint64_t *max_entries, size_t n_types);
+/* What is settled for a type. */
+struct memory_bounds {
+	uint64_t max_entries;                   /* 0: no bound of its own */
+	int64_t keep_ms;                        /* how long its values are kept past their end */
+};
+
+/* limit: bytes for everything the table holds, allocator overhead and the table itself included. */
+struct memory *memory_new(uint64_t limit, const struct memory_bounds *types, size_t n_types);
 void memory_free(struct memory *m);
 
-/* The entry of key at now_ms, or NULL; one that is gone is dropped.
- * memory_get counts as use for eviction, memory_peek does not. */
+/* The entry of key at now_ms, or NULL; one that is past its end, and past its type's keep_ms
+ * if it has a value, is dropped. memory_get counts as use for eviction, memory_peek does not. */
 struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms);
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms);
 
-/* Puts item under key in place of what was there, with a reference of its own to
- * the value, and evicts the least recently used until all bounds hold. 0; or -1 if
+/* Puts item under key in place of what was there, once as much is evicted as all bounds ask
+ * for. A value up to VALUE_WITHIN_MAX is copied, of a larger one a reference is taken. 0; or -1 if
  * the item alone is over the limit, or without memory: then nothing is left under key. */
 int memory_put(struct memory *m, const struct key *key, const struct memory_item *item);
 
-/* New times for an entry of this table, as in memory_item. */
-void memory_set_times(struct memory_entry *e, int64_t fresh_ms, int64_t expires_ms, int64_t gone_ms);
+/* A new end for an entry. */
+void memory_set_end(struct memory_entry *e, int64_t expires_ms);
 
 /* Removes key. True if a live value (not a remembered absence) was there. */
 bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);
@@ -74,7 +104,7 @@ bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);
 /* Removes all of a type whose key begins with prefix ("" for all): at once for whoever asks;
  * what it took is given back slice by slice. If one slice is enough dropped is called
  * before the return, else from memory_sweep: with the count of live values removed. */
-#define MEMORY_SLICE 1000       /* entries looked at in one: some 100 us */
+#define MEMORY_SLICE 1000       /* entries looked at in one: some 100 us; fewer where large values are freed */
 typedef void (*memory_dropped_fn)(void *arg, unsigned type, uint64_t live);
 void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms,
 	memory_dropped_fn dropped, void *arg);
@@ -88,9 +118,10 @@ bool memory_sweep(struct memory *m);
 typedef void (*memory_each_fn)(void *arg, const struct memory_entry *e);
 uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg);
 
-/* Walks a part of the table and drops what is past its end. Called at short
- * intervals; max_buckets bounds the work of one call. */
-void memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets);
+/* Walks a part of the table and drops what is past its end. Called at short intervals; max_buckets bounds
+ * the work of one call, less where large values are freed. True if much was past: then there is more, and
+ * it is to be called again soon. */
+bool memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets);
 
 uint64_t memory_bytes(const struct memory *m);
 uint64_t memory_limit(const struct memory *m);

@@ -66,7 +66,7 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 	struct redis *r = xcalloc(1, sizeof(*r));
 	r->watch = *watch;
 	r->passes = conf->pass_through;
-	redis_filling_init(&r->filling);
+	redis_filling_init(r, base, conf->timeout_ms);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .latency = &r->latency, .arg = r});
 	for (int i = 0; i < 2; i++)
@@ -87,6 +87,7 @@ void redis_free(struct redis *r)
 	redis_link_free(r->relays[0]);
 	redis_link_free(r->relays[1]);
 	tracking_free(r->tracking);
+	redis_filling_free(r);
 	free(r);
 }
 
@@ -129,6 +130,11 @@ const struct histogram *redis_latency(const struct redis *r)
 const char *redis_refusal(const struct redis *r)
 {
 	return tracking_refusal(r->tracking);
+}
+
+const char *redis_mute(const struct redis *r)
+{
+	return tracking_mute(r->tracking);
 }
 
 void redis_note_refusal(struct redis *r, const char *error)

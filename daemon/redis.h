@@ -203,8 +203,11 @@ bool redis_lease_of(const struct key *lease, struct key *key);
 /* Stores what was fetched, value for ttl_ms (0: no end), and gives the lease back, if the lease
  * is still ours and the key is as it was when we got it. With value NULL the key does not
  * exist: it is removed, and all are told so for ttl_ms (0: only those who wait for us).
- * number is 1 if that was done. Where changes are heard of, all that were made before it
- * have been heard of by then. A lease is not to be renewed meanwhile. */
+ * number is 0 if that was not done, else an enum redis_filled. A lease is not to be renewed meanwhile. */
+enum redis_filled {
+	REDIS_FILLED = 1,               /* where changes are heard of, all that were made before it have been heard of */
+	REDIS_FILLED_UNPROVEN,          /* they should have been, but are not: it may be older than one of them */
+};
 void redis_fill(struct redis *r, const struct key *key, const char *token, struct value *value, int64_t ttl_ms,
 	redis_done_fn done, void *arg);
 
@@ -213,10 +216,11 @@ void redis_fill(struct redis *r, const struct key *key, const char *token, struc
  * as it was). Nobody waits for the answer. */
 void redis_unfill(struct redis *r, const struct key *key, struct value *value);
 
-/* How much of what changes in Redis is heard; why no more (tracking_refusal), and why it is
- * proved by messages (tracking_unwritable). */
+/* How much of what changes in Redis is heard; why no more (tracking_refusal), why the others are
+ * told nothing (tracking_mute), and why it is proved by messages (tracking_unwritable). */
 enum coherence redis_coherence(const struct redis *r);
 const char *redis_refusal(const struct redis *r);
+const char *redis_mute(const struct redis *r);
 const char *redis_unwritable(const struct redis *r);
 
 /* A write was refused because Redis is full or read-only; see tracking_note_refusal. */

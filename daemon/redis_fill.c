@@ -12,13 +12,16 @@
  * again, say); then only tracking tells of it, and its message may still be on its way
  * when EXEC's reply is there. So a fill is over when its echo has come the way of these
  * messages: what was changed before WATCH comes before it, and what comes after it is a
- * change of what was filled. */
+ * change of what was filled. An echo that
+ * does not come within redis.timeout leaves open whether it is older than a change. */
+#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "../proto/reply.h"
+#include "clock.h"
 #include "redis_op.h"
 #include "value.h"
 
@@ -45,6 +48,8 @@ struct batch {
 	size_t n, bytes;
 	unsigned tries;
 	uint64_t number;                /* of the echo that was ordered last */
+	bool was_mute;                  /* when it was */
+	int64_t due_ms;                 /* when the echo is too late */
 };
 
 static const char check_script[] = REDIS_MARK_SCRIPT
@@ -83,7 +88,7 @@ static void batch_begin(struct redis *r);
 /* Where nothing was stored the lease was not removed either: others need not wait for its end. */
 static void fill_finish(struct redis *redis, struct fill *f, const struct redis_result *r)
 {
-	if (r->status == REDIS_ANSWERED && r->number == 1)
+	if (r->status == REDIS_ANSWERED && r->number > 0)
 		tracking_publish(redis->tracking, &f->key, 1);
 	if (r->status == REDIS_ANSWERED && r->number == 0)
 		redis_release(redis, &f->key, f->token, REDIS_LEASE_WON, NULL, 0);
@@ -117,14 +122,39 @@ static void batch_leave(struct batch *b)
 
 /* ---- the echo ---- */
 
+static void finish_first_taken(struct redis *r, enum redis_filled how)
+{
+	struct batch *b = TAILQ_FIRST(&r->filling.taken);
+	TAILQ_REMOVE(&r->filling.taken, b, link);
+	batch_finish(b, &(struct redis_result){.status = REDIS_ANSWERED, .number = how});
+}
+
 void redis_filling_echoed(struct redis *r, uint64_t number)
 {
 	struct batch *b;
 	r->filling.echoed = number;
-	while ((b = TAILQ_FIRST(&r->filling.taken)) && b->number <= number) {
-		TAILQ_REMOVE(&r->filling.taken, b, link);
-		batch_finish(b, &(struct redis_result){.status = REDIS_ANSWERED, .number = 1});
-	}
+	while ((b = TAILQ_FIRST(&r->filling.taken)) && b->number <= number)
+		finish_first_taken(r, REDIS_FILLED);
+}
+
+static void await_first_taken(struct filling *all)
+{
+	const struct batch *b = TAILQ_FIRST(&all->taken);
+	if (!b || evtimer_pending(all->overdue, NULL))
+		return;
+	int64_t ms = b->due_ms > clock_ms() ? b->due_ms - clock_ms() : 0;
+	event_add(all->overdue, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 + 1000});
+}
+
+static void on_overdue(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis *r = arg;
+	struct batch *b;
+	(void)fd, (void)what;
+	clock_update();
+	while ((b = TAILQ_FIRST(&r->filling.taken)) && b->due_ms <= clock_ms())
+		finish_first_taken(r, REDIS_FILLED_UNPROVEN);
+	await_first_taken(&r->filling);
 }
 
 void redis_filling_broke(struct redis *r)
@@ -146,13 +176,18 @@ static void on_stored(void *arg, const struct redis_result *r)
 {
 	struct batch *b = arg;
 	struct filling *all = &b->redis->filling;
-	if (r->status == REDIS_ANSWERED && r->number == 0 && b->n > 1 && ++b->tries < TRIES) {
+	bool is_echo_refused = r->status == REDIS_ERROR && b->number && !b->was_mute && tracking_mute(b->redis->tracking)[0];
+	bool is_one_refused = r->status == REDIS_ANSWERED && r->number == 0 && b->n > 1;
+	if ((is_echo_refused || is_one_refused) && ++b->tries < TRIES) {
 		batch_check(b);
 		return;
 	}
 	bool is_echo_due = r->status == REDIS_ANSWERED && r->number == 1 && b->number > all->echoed;
-	if (is_echo_due)
+	if (is_echo_due) {
+		b->due_ms = clock_ms() + all->timeout_ms;
 		TAILQ_INSERT_TAIL(&all->taken, b, link);
+		await_first_taken(all);
+	}
 	batch_leave(b);
 	if (!is_echo_due)
 		batch_finish(b, r);
@@ -195,9 +230,9 @@ static void batch_store(struct batch *b)
 {
 	struct redis_op *op = redis_op_new(b->redis, on_stored, b);
 	struct filling *all = &b->redis->filling;
-	struct buf echo = BUF_INIT;
 	const struct fill *f;
 	b->number = 0;
+	b->was_mute = tracking_mute(b->redis->tracking)[0];
 	send_word(op, NULL, "MULTI");
 	TAILQ_FOREACH(f, &b->fills, link) {
 		if (f->value)
@@ -211,8 +246,7 @@ static void batch_store(struct batch *b)
 	}
 	if (has_echoes(b->redis)) {
 		b->number = ++all->number;
-		tracking_add_echo(b->redis->tracking, &echo, b->number);
-		redis_op_send(op, NULL, &echo);
+		tracking_send_echo(b->redis->tracking, b->number);
 	}
 	send_word(op, take_exec, "EXEC");
 }
@@ -297,10 +331,18 @@ static void batch_begin(struct redis *r)
 	batch_check(b);
 }
 
-void redis_filling_init(struct filling *all)
+void redis_filling_init(struct redis *r, struct event_base *base, int64_t timeout_ms)
 {
+	struct filling *all = &r->filling;
 	TAILQ_INIT(&all->waiting);
 	TAILQ_INIT(&all->taken);
+	all->timeout_ms = timeout_ms;
+	all->overdue = evtimer_new(base, on_overdue, r);
+}
+
+void redis_filling_free(struct redis *r)
+{
+	event_free(r->filling.overdue);
 }
 
 void redis_fill(struct redis *r, const struct key *key, const char *token, struct value *value, int64_t ttl_ms,

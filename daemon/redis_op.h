@@ -10,6 +10,8 @@
 #include "redis.h"
 
 struct buf;
+struct event;
+struct event_base;
 struct transaction;
 
 #define REDIS_AWAITED_TOLD_MS 1000      /* what those who waited for a fetch are told stays for so long: till they have asked */
@@ -23,6 +25,8 @@ struct filling {
 	struct batch *batch;                    /* being made; NULL: none */
 	TAILQ_HEAD(batches, batch) taken;       /* by Redis; their echoes are still to come */
 	uint64_t number, echoed;                /* of the last echo that was ordered, and of the last that was heard */
+	struct event *overdue;                  /* when the first of taken has waited for its echo long enough */
+	int64_t timeout_ms;                     /* which is so long */
 };
 
 struct redis {
@@ -90,7 +94,8 @@ void redis_begin_script(struct buf *b, const char *script, const struct key *key
 	"if is_deep then m = m .. ':' .. redis.sha1hex(redis.call('GET', k)) end " \
 	"return m end "
 
-void redis_filling_init(struct filling *f);
+void redis_filling_init(struct redis *r, struct event_base *base, int64_t timeout_ms);
+void redis_filling_free(struct redis *r);
 void redis_filling_echoed(struct redis *r, uint64_t number);
 void redis_filling_broke(struct redis *r);              /* coherence has changed: no echo comes any more */
 

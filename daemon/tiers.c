@@ -43,18 +43,55 @@ const struct counter tiers_counters[] = {
 };
 const size_t tiers_n_counters = sizeof(tiers_counters) / sizeof(tiers_counters[0]);
 
+/* A memory_ttl that is no shorter than the ttl asks for nothing: stale values are told
+ * from fresh ones by the ttl. 0: Redis need not be asked again. */
+static int64_t memory_ttl_ms(const struct conf_type *type)
+{
+	return type->ttl_ms && type->memory_ttl_ms >= type->ttl_ms ? 0 : type->memory_ttl_ms;
+}
+
+static bool is_refreshed_ahead(const struct conf_type *type)
+{
+	return type->fetch.kind != CONF_FETCH_NONE && type->refresh_ahead > 0;
+}
+
+/* Where Redis tells nothing by itself trust never lasts long. */
+static void settle_trust(struct tiers *t, enum coherence now)
+{
+	for (size_t i = 0; i < t->conf->n_types; i++) {
+		const struct conf_type *type = &t->conf->types[i];
+		int64_t ms = type->in_redis && memory_ttl_ms(type) ? memory_ttl_ms(type) : INT64_MAX;
+		if (type->in_redis && now == COHERENCE_PUBSUB && ms > PUBSUB_TRUST_MS)
+			ms = PUBSUB_TRUST_MS;
+		t->trusts[i] = (struct trust){.max_age_ms = ms, .part = is_refreshed_ahead(type) ? type->refresh_ahead : 1};
+	}
+}
+
+struct memory *tiers_new_memory(const struct conf *conf)
+{
+	struct memory_bounds *bounds = xcalloc(conf->n_types + 1, sizeof(*bounds));
+	for (size_t i = 0; i < conf->n_types; i++)
+		bounds[i] = (struct memory_bounds){.max_entries = conf->types[i].max_entries, .keep_ms = tiers_window_ms(&conf->types[i])};
+	struct memory *m = memory_new(conf->memory_limit, bounds, conf->n_types + 1);
+	free(bounds);
+	return m;
+}
+
 void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 {
 	*t = (struct tiers){.conf = conf, .memory = memory, .epoch = 1};
 	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
 		.in_redis = true, .max_value = conf->max_request};
 	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
+	t->trusts = xcalloc(conf->n_types + 1, sizeof(*t->trusts));
+	settle_trust(t, COHERENCE_AWAY);
 	t->fetches = xcalloc(conf->n_types + 1, sizeof(*t->fetches));
 }
 
 void tiers_fini(struct tiers *t)
 {
 	free(t->counters);
+	free(t->trusts);
 	free(t->fetches);
 }
 
@@ -133,6 +170,7 @@ void tiers_set_coherence(struct tiers *t, enum coherence now)
 {
 	if (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB)
 		t->epoch++;
+	settle_trust(t, now);
 	t->trusted_epoch = now == COHERENCE_AWAY ? 0 : now == COHERENCE_DEAF ? t->epoch + 1 : t->epoch;
 }
 
@@ -150,13 +188,6 @@ void tiers_set_guarded(struct tiers *t, bool guarded)
 	t->guard_changes++;
 }
 
-/* A memory_ttl that is no shorter than the ttl asks for nothing: stale values are told
- * from fresh ones by the ttl. 0: Redis need not be asked again. */
-static int64_t memory_ttl_ms(const struct conf_type *type)
-{
-	return type->ttl_ms && type->memory_ttl_ms >= type->ttl_ms ? 0 : type->memory_ttl_ms;
-}
-
 static bool is_suspect(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e)
 {
 	if (e->epoch < t->trusted_epoch)
@@ -166,13 +197,13 @@ static bool is_suspect(const struct tiers *t, const struct conf_type *type, cons
 		return false;
 	if (redis_coherence(t->redis) == COHERENCE_PUBSUB && (!trust_ms || trust_ms > PUBSUB_TRUST_MS))
 		trust_ms = PUBSUB_TRUST_MS;
-	return trust_ms && clock_ms() >= e->stored_ms + trust_ms;
+	return trust_ms && clock_ms() >= memory_stored_ms(e) + trust_ms;
 }
 
 /* When refresh_ahead begins for a value that came at stored_ms and ends at expires_ms. */
 static int64_t ahead_ms(const struct conf_type *type, int64_t stored_ms, int64_t expires_ms)
 {
-	if (expires_ms == MEMORY_FOREVER || type->fetch.kind == CONF_FETCH_NONE || type->refresh_ahead <= 0)
+	if (expires_ms == MEMORY_FOREVER || !is_refreshed_ahead(type))
 		return MEMORY_FOREVER;
 	return expires_ms - (int64_t)((1 - type->refresh_ahead) * (double)(expires_ms - stored_ms));
 }
@@ -183,7 +214,7 @@ enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, 
 	if (is_suspect(t, type, e))
 		return FRESH_SUSPECT;
 	if (now_ms < e->expires_ms)
-		return e->value && now_ms >= ahead_ms(type, e->stored_ms, e->expires_ms) ? FRESH_AHEAD : FRESH_YES;
+		return memory_value(e) && now_ms >= ahead_ms(type, memory_stored_ms(e), e->expires_ms) ? FRESH_AHEAD : FRESH_YES;
 	return now_ms < e->expires_ms + type->stale_while_revalidate_ms ? FRESH_STALE : FRESH_HELD;
 }
 
@@ -192,16 +223,11 @@ enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, 
 struct outcome tiers_outcome(const struct memory_entry *e)
 {
 	return (struct outcome){
-		.status = e->value ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = e->value,
-		.number = e->value ? (int64_t)e->value->len : 0,
+		.status = memory_value(e) ? OUTCOME_FOUND : OUTCOME_ABSENT, .value = memory_value(e),
+		.number = memory_value(e) ? (int64_t)memory_value(e)->len : 0,
 		.is_stale = clock_ms() >= e->expires_ms,
 		.ttl_ms = e->expires_ms == MEMORY_FOREVER ? -1 : e->expires_ms - clock_ms(),
-		.age_ms = clock_ms() - e->stored_ms, .tier = "memory", .source = e->source};
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
+		.age_ms = memory_age_ms(e, clock_ms()), .tier = "memory", .source = e->source};
 }
 
 /* The end of a span from now; 0: none. */
@@ -210,35 +236,14 @@ static int64_t end_ms(int64_t span_ms)
 	return span_ms ? clock_ms() + span_ms : MEMORY_FOREVER;
 }
 
-/* How long an entry is fresh without a second thought, if it ends at expires_ms. Where
- * Redis tells nothing by itself that is never long. */
-static int64_t fresh_ms(const struct tiers *t, const struct conf_type *type, int64_t stored_ms, int64_t expires_ms)
-{
-	int64_t fresh = earlier(expires_ms, ahead_ms(type, stored_ms, expires_ms));
-	if (!tiers_has_redis(t, type))
-		return fresh;
-	if (memory_ttl_ms(type))
-		fresh = earlier(fresh, stored_ms + memory_ttl_ms(type));
-	if (redis_coherence(t->redis) == COHERENCE_PUBSUB)
-		fresh = earlier(fresh, stored_ms + PUBSUB_TRUST_MS);
-	return fresh;
-}
-
-static int64_t gone_ms(const struct conf_type *type, int64_t expires_ms)
-{
-	return expires_ms == MEMORY_FOREVER ? MEMORY_FOREVER : expires_ms + tiers_window_ms(type);
-}
-
 int tiers_remember(struct tiers *t, const struct conf_type *type, const struct key *key,
 	struct value *value, int64_t ttl_ms, enum source source, uint32_t epoch)
 {
 	if (!type->in_memory)
 		return -1;
-	int64_t expires_ms = end_ms(ttl_ms);
 	return memory_put(t->memory, key, &(struct memory_item){
 		.type = type->index, .source = source, .value = value,
-		.epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX, .stored_ms = clock_ms(),
-		.fresh_ms = fresh_ms(t, type, clock_ms(), expires_ms), .expires_ms = expires_ms, .gone_ms = gone_ms(type, expires_ms)});
+		.epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX, .stored_ms = clock_ms(), .expires_ms = end_ms(ttl_ms)});
 }
 
 void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key, int64_t ttl_ms, uint32_t epoch)
@@ -246,13 +251,12 @@ void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const 
 	if (type->in_memory && ttl_ms > 0)
 		(void)memory_put(t->memory, key, &(struct memory_item){ /* no room: the next GET asks again */
 			.type = type->index, .source = SOURCE_FETCH, .epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX,
-			.stored_ms = clock_ms(), .fresh_ms = end_ms(ttl_ms), .expires_ms = end_ms(ttl_ms), .gone_ms = end_ms(ttl_ms)});
+			.stored_ms = clock_ms(), .expires_ms = end_ms(ttl_ms)});
 }
 
-void tiers_set_ttl(const struct tiers *t, const struct conf_type *type, struct memory_entry *e, int64_t ttl_ms)
+void tiers_set_ttl(struct memory_entry *e, int64_t ttl_ms)
 {
-	int64_t expires_ms = end_ms(ttl_ms);
-	memory_set_times(e, fresh_ms(t, type, e->stored_ms, expires_ms), expires_ms, gone_ms(type, expires_ms));
+	memory_set_end(e, end_ms(ttl_ms));
 }
 
 bool tiers_forget(struct tiers *t, const struct key *key)

@@ -58,6 +58,12 @@ enum freshness {
 	FRESH_SUSPECT,          /* Redis must be asked: it may have changed unheard, or memory_ttl is over */
 };
 
+/* How long an entry of a type is fresh beyond doubt. */
+struct trust {
+	int64_t max_age_ms;             /* then Redis is to be asked */
+	double part;                    /* of its life; then it is refreshed ahead */
+};
+
 /* Entries carry the epoch they came under. While Redis tells of its changes those of
  * this epoch are trusted; a new epoch begins when it tells of them again after a break.
  * While Redis is away there is nothing better than what is held: all are trusted. */
@@ -72,10 +78,14 @@ struct tiers {
 	bool is_guarded;                /* the guard key exists, as far as is known */
 	uint64_t guard_changes;         /* how often is_guarded has changed */
 	struct conf_type undeclared;    /* keys of no type: in Redis only; its index is conf->n_types */
-	struct type_counters *counters; /* by type index, undeclared last; so are fetches */
+	struct type_counters *counters; /* by type index, undeclared last; so are fetches and trusts */
 	struct type_fetches *fetches;
 	struct recent recent;
+	struct trust *trusts;
 };
+
+/* A memory tier with the bounds that conf sets for its types. */
+struct memory *tiers_new_memory(const struct conf *conf);
 
 /* The parts are the caller's and outlive it. */
 void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory);
@@ -119,7 +129,9 @@ void tiers_set_guarded(struct tiers *t, bool guarded);
 /* The shortest test, for the hit path: e is fresh beyond doubt. */
 static inline bool tiers_is_fresh(const struct tiers *t, const struct memory_entry *e, int64_t now_ms)
 {
-	return now_ms < e->fresh_ms && e->epoch >= t->trusted_epoch;
+	const struct trust *trust = &t->trusts[e->type];
+	int64_t age_ms = now_ms - memory_stored_ms(e), life_ms = e->expires_ms - memory_stored_ms(e);
+	return age_ms < trust->max_age_ms && (double)age_ms < trust->part * (double)life_ms && e->epoch >= t->trusted_epoch;
 }
 
 enum freshness tiers_judge(const struct tiers *t, const struct conf_type *type, const struct memory_entry *e);
@@ -136,8 +148,8 @@ int tiers_remember(struct tiers *t, const struct conf_type *type, const struct k
 /* Remembers for ttl_ms that key does not exist. */
 void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key, int64_t ttl_ms, uint32_t epoch);
 
-/* Gives an entry of type a new logical TTL. */
-void tiers_set_ttl(const struct tiers *t, const struct conf_type *type, struct memory_entry *e, int64_t ttl_ms);
+/* Gives an entry a new logical TTL. */
+void tiers_set_ttl(struct memory_entry *e, int64_t ttl_ms);
 
 /* The key is about to change, or has: breaks its fences and drops it from memory.
  * True if a live value was dropped. */

@@ -3,7 +3,8 @@
  *   data   link: CLIENT TRACKING ON REDIRECT <subscriber> BCAST NOLOOP PREFIX ...
  *   sub    link: SUBSCRIBE __redis__:invalidate, catcached:changed, catcached:probe:{id},
  *                   catcached:echo:{id}
- *   probe  link: PSETEX catcached:probe:{id} every PROBE_MS, seen again on sub
+ *   probe  link: PSETEX catcached:probe:{id} every PROBE_MS, seen again on sub;
+ *                   PUBLISH to the channel of that name where that proves nothing
  *
  * NOLOOP keeps our own writes from coming back; the probe goes over a link of its own
  * because of that. Whenever data or sub comes up, begin() sets tracking up anew. Redis is
@@ -32,7 +33,7 @@
 #define PROBE_MS 500
 #define PROBE_LATE_MS 1400      /* without a proof for so long the link is taken for dead */
 #define PROBE_TTL_MS 10000
-#define RETRY_MS 30000          /* tracking was refused: asked for again */
+#define RETRY_MS 30000          /* tracking or PUBLISH was refused: asked for again */
 #define ANNOUNCE_MS 2000        /* how often a sidecar says that it needs to be told */
 #define NEED_MS 7000            /* and for how long that is believed */
 #define ID_LEN 16
@@ -62,7 +63,8 @@ struct tracking {
 	struct probe probing;
 	char unwritable[REASON_MAX];    /* why the probe cannot be written; "" while it can */
 	char refusal[REASON_MAX];       /* why tracking is refused; "" while it is not */
-	int64_t refused_ms, announced_ms;
+	char mute[REASON_MAX];          /* why PUBLISH is refused; "" while it is not */
+	int64_t refused_ms, announced_ms, mute_ms;
 	int64_t needed_until_ms;        /* somebody must be told of our changes, because Redis does not tell them */
 	struct tracking_stats stats;
 };
@@ -113,20 +115,6 @@ void tracking_doubt(struct tracking *t)
 		say(t->options.data, ignore_reply, NULL, 1, (const char *const[]){"PING"});
 }
 
-/* ---- to be told by the others ---- */
-
-static void announce(struct tracking *t)
-{
-	t->announced_ms = clock_ms();
-	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"PUBLISH", OWN_CHANNEL, t->id});
-}
-
-static void announce_again(struct tracking *t)
-{
-	if (clock_ms() - t->announced_ms >= ANNOUNCE_MS)
-		announce(t);
-}
-
 /* The server will not do it, now or later. Other errors pass. */
 static bool is_refusal(const char *error)
 {
@@ -138,15 +126,62 @@ static bool is_refusal(const char *error)
 	return false;
 }
 
+/* ---- to be told by the others ---- */
+
+/* To tell each other is all that is left where tracking is refused. */
+static void become_mute(struct tracking *t, const char *reason)
+{
+	if (!t->mute[0])
+		log_warning("publish_refused", "reason=%s consequence=%s", log_quote(reason),
+			log_quote("sidecars that Redis does not tell of changes are not told by this one either"));
+	snprintf(t->mute, sizeof(t->mute), "%s", reason);
+	t->mute_ms = clock_ms();
+	if (t->coherence == COHERENCE_PUBSUB)
+		set_coherence(t, COHERENCE_DEAF);
+}
+
+static void on_published(void *arg, const redisReply *reply, const char *reason)
+{
+	struct tracking *t = arg;
+	(void)reason;
+	if (!reply)
+		return;
+	if (reply->type != REDIS_REPLY_ERROR)
+		t->mute[0] = '\0';
+	else if (is_refusal(reply->str))
+		become_mute(t, reply->str);
+}
+
+static void announce(struct tracking *t)
+{
+	t->announced_ms = clock_ms();
+	say(t->options.data, on_published, t, 3, (const char *const[]){"PUBLISH", OWN_CHANNEL, t->id});
+}
+
+static void announce_again(struct tracking *t)
+{
+	if (clock_ms() - t->announced_ms >= ANNOUNCE_MS)
+		announce(t);
+}
+
+/* Whether PUBLISH is allowed. */
+static void try_to_publish(struct tracking *t)
+{
+	t->mute_ms = clock_ms();
+	say(t->options.data, on_published, t, 3, (const char *const[]){"PUBLISH", t->probe_key, ""});
+}
+
 static void fall_back(struct tracking *t, const char *reason)
 {
-	if (t->coherence != COHERENCE_PUBSUB)
+	if (!t->refusal[0])
 		log_warning("tracking_refused", "reason=%s consequence=%s", log_quote(reason),
 			log_quote("changes are heard of from other sidecars only, and memory is trusted for a short time"));
 	snprintf(t->refusal, sizeof(t->refusal), "%s", reason);
 	t->refused_ms = clock_ms();
 	announce(t);
-	set_coherence(t, COHERENCE_PUBSUB);
+	if (t->coherence != COHERENCE_PUBSUB)
+		t->stats.last_proof_ms = clock_ms();
+	set_coherence(t, t->mute[0] ? COHERENCE_DEAF : COHERENCE_PUBSUB);
 }
 
 /* ---- setting up ---- */
@@ -208,6 +243,7 @@ static void begin(struct tracking *t)
 
 	struct attempt *a = xmalloc(sizeof(*a));
 	*a = (struct attempt){.tracking = t, .number = ++t->attempt};
+	try_to_publish(t);
 	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"CLIENT", "TRACKING", "OFF"});
 	redis_link_send_buf(t->options.data, &on, on_tracking, a);
 }
@@ -224,6 +260,7 @@ static void begin_anew(struct tracking *t, const char *reason)
 void tracking_on_data(struct tracking *t, bool up)
 {
 	t->data_up = up;
+	t->mute[0] = '\0';
 	t->attempt++;
 	set_coherence(t, up ? COHERENCE_DEAF : COHERENCE_AWAY);
 	redis_link_hold(t->sub, !up);
@@ -254,8 +291,22 @@ static bool is_text(const char *data, size_t len, const char *text)
 	return strlen(text) == len && memcmp(data, text, len) == 0;
 }
 
+/* The number behind the probe's name, of an echo that is a key; see tracking_send_echo. */
+static uint64_t echo_of(const struct tracking *t, const char *data, size_t len)
+{
+	size_t name = strlen(t->probe_key);
+	char digits[24];
+	if (len <= name + 1 || memcmp(data, t->probe_key, name) != 0)
+		return 0;
+	snprintf(digits, sizeof(digits), "%.*s", (int)(len - name - 1), data + name + 1);
+	return strtoull(digits, NULL, 10);
+}
+
 static void changed(struct tracking *t, const char *data, size_t len)
 {
+	uint64_t echo = echo_of(t, data, len);
+	if (echo)
+		t->options.on_echo(t->options.arg, echo);
 	if (is_text(data, len, t->probe_key)) {
 		if (t->probing.heard++ == 0)
 			histogram_add(&t->stats.round_trip, clock_us() - t->probing.sent_us);
@@ -316,17 +367,25 @@ void tracking_publish(struct tracking *t, const struct key *keys, size_t n)
 		reply_add_array(&b, 3);
 		add_words(&b, 2, (const char *const[]){"PUBLISH", OWN_CHANNEL});
 		reply_add_bulk(&b, message.data, message.len);
-		redis_link_send_buf(t->options.data, &b, ignore_reply, NULL);
+		redis_link_send_buf(t->options.data, &b, on_published, t);
 		buf_free(&message);
 	}
 }
 
-void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number)
+/* Not by a plain command, whose writes do not come back to this connection. */
+static const char echo_script[] =
+	"redis.call('PSETEX', KEYS[1], 1000, '') "
+	"return redis.call('UNLINK', KEYS[1])";
+
+void tracking_send_echo(struct tracking *t, uint64_t number)
 {
-	char digits[24];
+	char digits[24], name[sizeof(t->probe_key) + 24];
 	snprintf(digits, sizeof(digits), "%" PRIu64, number);
-	reply_add_array(b, 3);
-	add_words(b, 3, (const char *const[]){"PUBLISH", t->echo_channel, digits});
+	snprintf(name, sizeof(name), "%s:%s", t->probe_key, digits);
+	if (t->mute[0])
+		say(t->options.data, ignore_reply, NULL, 4, (const char *const[]){"EVAL", echo_script, "1", name});
+	else
+		say(t->options.data, on_published, t, 3, (const char *const[]){"PUBLISH", t->echo_channel, digits});
 }
 
 /* ---- proof of life ---- */
@@ -343,10 +402,10 @@ static void on_redirect(void *arg, const redisReply *reply, const char *reason)
 		begin_anew(t, "Redis does not tell our subscriber of changes");
 }
 
-static void on_published(void *arg, const redisReply *reply, const char *reason)
+static void on_probe_published(void *arg, const redisReply *reply, const char *reason)
 {
 	struct tracking *t = arg;
-	(void)reason;
+	on_published(t, reply, reason);
 	if (!reply || reply->type != REDIS_REPLY_ERROR || t->coherence != COHERENCE_TRACKING)
 		return;
 	if (is_refusal(reply->str))
@@ -355,9 +414,14 @@ static void on_published(void *arg, const redisReply *reply, const char *reason)
 		redis_link_restart(t->options.data, reply->str);
 }
 
+static void publish_probe(struct tracking *t)
+{
+	say(t->probe, on_probe_published, t, 3, (const char *const[]){"PUBLISH", t->probe_key, ""});
+}
+
 static void prove_by_message(struct tracking *t)
 {
-	say(t->probe, on_published, t, 3, (const char *const[]){"PUBLISH", t->probe_key, ""});
+	publish_probe(t);
 	say(t->options.data, on_redirect, t, 2, (const char *const[]){"CLIENT", "GETREDIR"});
 }
 
@@ -453,14 +517,24 @@ static bool was_swapped(struct tracking *t)
 	return was_missing && p->stored == p->sent && p->heard + p->heard_before <= 2;
 }
 
+/* The proof is late: then nothing is heard. */
+static bool is_silent(struct tracking *t)
+{
+	int64_t silent_ms = clock_ms() - t->stats.last_proof_ms;
+	if (silent_ms < PROBE_LATE_MS)
+		return false;
+	t->stats.repairs++;
+	log_warning("tracking_silent", "for_ms=%lld", (long long)silent_ms);
+	set_coherence(t, COHERENCE_DEAF);
+	redis_link_restart(t->sub, "the probe did not come back");
+	return true;
+}
+
 static void watch_tracking(struct tracking *t)
 {
-	if (clock_ms() - t->stats.last_proof_ms >= PROBE_LATE_MS) {
-		t->stats.repairs++;
-		log_warning("tracking_silent", "for_ms=%lld", (long long)(clock_ms() - t->stats.last_proof_ms));
-		set_coherence(t, COHERENCE_DEAF);
-		redis_link_restart(t->sub, "the probe did not come back");
-	} else if (was_swapped(t)) {
+	if (is_silent(t))
+		return;
+	if (was_swapped(t)) {
 		begin_anew(t, "the database is another one");
 	} else {
 		send_probe(t);
@@ -471,8 +545,18 @@ static void watch_tracking(struct tracking *t)
 
 static void watch_fallback(struct tracking *t)
 {
+	if (is_silent(t))
+		return;
 	announce_again(t);
-	if (clock_ms() - t->refused_ms >= RETRY_MS) {
+	publish_probe(t);
+}
+
+/* What was refused may be allowed by now. */
+static void ask_again(struct tracking *t)
+{
+	if (t->mute[0] && clock_ms() - t->mute_ms >= RETRY_MS)
+		try_to_publish(t);
+	if (t->refusal[0] && clock_ms() - t->refused_ms >= RETRY_MS) {
 		t->refused_ms = clock_ms();
 		begin(t);
 	}
@@ -487,6 +571,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		watch_tracking(t);
 	else if (t->coherence == COHERENCE_PUBSUB)
 		watch_fallback(t);
+	ask_again(t);
 }
 
 static void on_probe(void *arg, bool up)
@@ -554,6 +639,11 @@ const struct tracking_stats *tracking_stats(const struct tracking *t)
 const char *tracking_refusal(const struct tracking *t)
 {
 	return t->coherence == COHERENCE_PUBSUB ? t->refusal : "";
+}
+
+const char *tracking_mute(const struct tracking *t)
+{
+	return t->mute;
 }
 
 const char *tracking_unwritable(const struct tracking *t)

@@ -12,7 +12,8 @@
  * A server that refuses CLIENT TRACKING leaves the sidecars to tell each other, over
  * a pub/sub channel; what applications change there is then only noticed by TTL. A sidecar
  * that depends on being told says so every few seconds, so that those whom Redis tells of
- * changes tell it, too; and so does one whose values Redis does not take. Every half minute it asks for tracking again. */
+ * changes tell it, too; and so does one whose values Redis does not take. Every half minute it asks for tracking again.
+ * That it is told is proved by messages to itself. Who may not PUBLISH either is deaf. */
 #ifndef CATCACHED_TRACKING_H
 #define CATCACHED_TRACKING_H
 
@@ -23,7 +24,6 @@
 #include "histogram.h"
 #include "key.h"
 
-struct buf;
 struct conf_redis;
 struct event_base;
 struct redis_link;
@@ -47,7 +47,7 @@ struct tracking_options {
 	void (*on_change)(void *arg, const struct key *key);    /* the key was changed, or is gone */
 	void (*on_flush)(void *arg);                            /* every key is gone */
 	void (*on_coherence)(void *arg, enum coherence now);
-	void (*on_echo)(void *arg, uint64_t number);            /* see tracking_add_echo */
+	void (*on_echo)(void *arg, uint64_t number);            /* see tracking_send_echo */
 	void *arg;
 };
 
@@ -68,6 +68,9 @@ const char *tracking_coherence_name(enum coherence c);
 /* Why tracking is refused (COHERENCE_PUBSUB); "" else. */
 const char *tracking_refusal(const struct tracking *t);
 
+/* Why PUBLISH is refused, so that the others cannot be told; "" while it is not. */
+const char *tracking_mute(const struct tracking *t);
+
 /* Why the server does not take the probe, so that messages prove what it would (COHERENCE_TRACKING);
  * "" else. */
 const char *tracking_unwritable(const struct tracking *t);
@@ -78,10 +81,12 @@ void tracking_note_refusal(struct tracking *t, const char *error);
 /* We changed these keys: tells the other sidecars if Redis may not do so for one of them. */
 void tracking_publish(struct tracking *t, const struct key *keys, size_t n);
 
-/* Adds a command to b that, when it is executed, makes us hear of number, unless coherence
- * changes before that. What was changed before, in an earlier round of Redis's loop, is
- * heard of before, what was changed after, after. */
-void tracking_add_echo(const struct tracking *t, struct buf *b, uint64_t number);
+/* Sends a command over the data link (between MULTI and EXEC, say) that, when it is executed,
+ * makes us hear of number (> 0), unless coherence changes before that. What was changed before,
+ * in an earlier round of Redis's loop, is heard of before it, what was changed in a later
+ * one, after it. If it is refused tracking_mute says so by the next reply, and the
+ * next one is a key that is changed in place of a message. */
+void tracking_send_echo(struct tracking *t, uint64_t number);
 
 /* Counts so far. */
 struct tracking_stats {

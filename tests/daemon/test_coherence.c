@@ -396,6 +396,21 @@ START_TEST(where_tracking_is_refused_sidecars_tell_each_other)
 }
 END_TEST
 
+START_TEST(fetched_values_are_stored_where_publish_is_refused_and_health_says_so)
+{
+	struct world w = start();
+	ck_assert_str_eq(ask_health(w.c[0], "status"), "ok");
+	expect(w.redis, "OK", "ACL SETUSER default -publish");
+	expect(w.c[0], "\"run 1\"", "GET f:a");
+	expect(w.redis, "\"run 1\"", "GET f:a");
+	expect(w.c[1], "\"run 1\"", "GET f:a");
+	ck_assert_str_eq(ask_health(w.c[0], "redis.coherence"), "tracking");
+	ck_assert_str_eq(ask_health(w.c[0], "status"), "degraded");
+	ck_assert_msg(strstr(ask_health(w.c[0], "redis.reason"), "publish"), "%s", ask_health(w.c[0], "redis.reason"));
+	harness_free(w.h);
+}
+END_TEST
+
 /* ---- one fetch ---- */
 
 START_TEST(a_cold_key_is_fetched_once_for_two_sidecars_of_twenty_clients)
@@ -844,6 +859,7 @@ int main(void)
 		a_deaf_sidecar_compares_every_read_with_redis,
 		a_redis_restarted_with_other_data_is_believed,
 		where_tracking_is_refused_sidecars_tell_each_other,
+		fetched_values_are_stored_where_publish_is_refused_and_health_says_so,
 		a_cold_key_is_fetched_once_for_two_sidecars_of_twenty_clients,
 		who_waits_for_anothers_fetch_learns_of_its_end_at_once,
 		a_holder_that_dies_delays_the_others_by_its_lease,

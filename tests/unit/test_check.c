@@ -97,8 +97,8 @@ START_TEST(each_text_is_judged_by_what_is_wanted)
 			bool empty = refuse_empty && texts[i].is_empty, refused = empty || (want_json && !texts[i].is_json);
 			ck_assert_msg(c.is_empty == empty, "%s: empty %d", texts[i].text, c.is_empty);
 			ck_assert_msg((c.refusal[0] != '\0') == refused, "%s: '%s'", texts[i].text, c.refusal);
-			ck_assert_msg(v->items == texts[i].items, "%s: %ld items", texts[i].text, (long)v->items);
-			ck_assert_uint_eq(v->digest, XXH3_64bits(v->data, v->len));
+			ck_assert_msg(value_items(v) == texts[i].items, "%s: %ld items", texts[i].text, (long)value_items(v));
+			ck_assert_uint_eq(value_digest(v), XXH3_64bits(v->data, v->len));
 			value_unref(v);
 		}
 	}
@@ -136,7 +136,7 @@ START_TEST(small_value_is_checked_before_the_call_returns)
 {
 	struct value *v = array_value(CHECK_INLINE_MAX);
 	check_text(v, true, true);
-	ck_assert_int_eq(v->items, CHECK_INLINE_MAX / 2 - 1);
+	ck_assert_int_eq(value_items(v), CHECK_INLINE_MAX / 2 - 1);
 	value_unref(v);
 }
 END_TEST
@@ -154,8 +154,8 @@ START_TEST(large_value_is_checked_by_a_worker_and_done_on_the_loop)
 		run_until_done(1);
 		ck_assert(v->inspected);
 		ck_assert_str_eq(c.refusal, "");
-		ck_assert_int_eq(v->items, (int64_t)lens[i] / 2);
-		ck_assert_uint_eq(v->digest, XXH3_64bits(v->data, v->len));
+		ck_assert_int_eq(value_items(v), (int64_t)lens[i] / 2);
+		ck_assert_uint_eq(value_digest(v), XXH3_64bits(v->data, v->len));
 		value_unref(v);
 	}
 }
@@ -188,8 +188,8 @@ START_TEST(many_checks_at_once_each_get_their_own_result)
 	for (size_t i = 0; i < CHECKS; i++) {
 		const struct value *v = checks[i].value;
 		ck_assert_int_eq(checks[i].refusal[0] != '\0', i % 2);
-		ck_assert_int_eq(v->items, i % 2 ? VALUE_ITEMS_NONE : (int64_t)v->len / 2);
-		ck_assert_uint_eq(v->digest, XXH3_64bits(v->data, v->len));
+		ck_assert_int_eq(value_items(v), i % 2 ? VALUE_ITEMS_NONE : (int64_t)v->len / 2);
+		ck_assert_uint_eq(value_digest(v), XXH3_64bits(v->data, v->len));
 		value_unref(checks[i].value);
 	}
 }

@@ -221,8 +221,8 @@ static const struct memory_entry *entry_of(const char *name)
 static void expect_in_memory(const char *name, const char *bytes)
 {
 	const struct memory_entry *e = entry_of(name);
-	ck_assert_msg(e && e->value, "%s is not in memory", name);
-	ck_assert(e->value->len == strlen(bytes) && memcmp(e->value->data, bytes, e->value->len) == 0);
+	ck_assert_msg(e && memory_value(e), "%s is not in memory", name);
+	ck_assert(memory_value(e)->len == strlen(bytes) && memcmp(memory_value(e)->data, bytes, memory_value(e)->len) == 0);
 }
 
 static const struct type_counters *counters_of(const char *name)
@@ -303,13 +303,12 @@ static struct conf *load(void)
 
 static void setup(void)
 {
-	static const uint64_t no_bounds[32];
 	log_set_level(LOG_LEVEL_ERROR);
 	clock_update();
 	n_fakes = 0;
 	base = event_base_new();
 	conf = load();
-	tiers_init(&tiers, conf, memory_new(conf->memory_limit, no_bounds, conf->n_types + 1));
+	tiers_init(&tiers, conf, tiers_new_memory(conf));
 	tiers.cpu = workers_new(base, "cpu", 2, 100);
 	history = history_new();
 	replay = replay_new(conf->n_types + 1);
@@ -350,13 +349,13 @@ START_TEST(many_readers_share_one_fetch)
 		expect_nothing_yet(&readers[i]);
 	struct value *v = value_copy("value", 5);
 	bring_value(0, v);
-	ck_assert_uint_eq(v->refs, 2 + LEN(readers));   /* ours, memory's, and one a reader */
+	ck_assert_uint_eq(v->refs, 1 + LEN(readers));   /* ours, and one a reader */
 	for (size_t i = 0; i < LEN(readers); i++) {
 		ck_assert_int_eq(readers[i].outcome.ttl_ms, 100000);
 		ck_assert_int_eq(readers[i].outcome.source, SOURCE_FETCH);
 		expect_found(&readers[i], "value", "fetch");
 	}
-	ck_assert_uint_eq(v->refs, 2);
+	ck_assert_uint_eq(v->refs, 1);
 	value_unref(v);
 	expect_in_memory("plain:a", "value");
 	ck_assert_int_eq(entry_of("plain:a")->expires_ms, clock_ms() + 100000);
@@ -737,7 +736,7 @@ START_TEST(absence_is_remembered_where_the_type_says_so)
 	begin(&r, "negative:a", READ_GET);
 	bring_nothing(0);
 	expect_absent(&r);
-	ck_assert(entry_of("negative:a") && !entry_of("negative:a")->value);
+	ck_assert(entry_of("negative:a") && !memory_value(entry_of("negative:a")));
 	begin(&r, "negative:a", READ_GET);
 	expect_absent(&r);
 	ck_assert_uint_eq(n_fakes, 1);
@@ -818,7 +817,7 @@ START_TEST(large_json_is_checked_before_it_is_answered)
 	bring_value(1, v);
 	run_until_answered(&good);
 	ck_assert(good.outcome.status == OUTCOME_FOUND && good.outcome.value == v);
-	ck_assert(v->inspected && v->items == 1);
+	ck_assert(v->inspected && value_items(v) == 1);
 	done_with(&good);
 	ck_assert(entry_of("json:good") && !entry_of("json:bad"));
 	value_unref(v);

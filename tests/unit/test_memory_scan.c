@@ -15,7 +15,7 @@
 #define FIRST_BUCKETS 1024      /* of memory.c */
 #define NUMBERS 8000
 
-static const uint64_t no_bounds[1];
+static const struct memory_bounds no_bounds[1];
 
 static struct memory *memory;
 static unsigned *shown;         /* by number of the key */
@@ -43,7 +43,7 @@ static void put(unsigned n)
 	struct key key = key_numbered(n, name);
 	struct value *v = value_copy(name, key.len);
 	ck_assert_uint_lt(n, NUMBERS);
-	ck_assert_int_eq(memory_put(memory, &key, &(struct memory_item){.value = v, .gone_ms = MEMORY_FOREVER}), 0);
+	ck_assert_int_eq(memory_put(memory, &key, &(struct memory_item){.value = v, .expires_ms = MEMORY_FOREVER}), 0);
 	value_unref(v);
 }
 
@@ -64,7 +64,7 @@ static void drop(unsigned n)
 static void on_each(void *arg, const struct memory_entry *e)
 {
 	char name[16] = "";
-	memcpy(name, e->key, e->key_len);
+	memcpy(name, memory_key(e), e->key_len);
 	unsigned n = (unsigned)strtoul(name + 1, NULL, 10);
 	ck_assert_uint_lt(n, NUMBERS);
 	struct key key = key_numbered(n, name);
@@ -123,7 +123,7 @@ START_TEST(table_at_rest_shows_each_entry_once_however_large_the_parts)
 }
 END_TEST
 
-/* 1025 entries make it grow; each of the next puts moves a few buckets. */
+/* 1025 entries make it grow; each of the next puts splits one of its buckets. */
 START_TEST(table_in_the_middle_of_growing_shows_each_entry_once)
 {
 	put_range(0, 1024);

@@ -12,6 +12,7 @@
 #include "../../daemon/redis.h"
 #include "../../daemon/value.h"
 #include "../../proto/buf.h"
+#include "muffler.h"
 #include "redisd.h"
 
 #define LEASE_MS 10000          /* longer than a test that does not want it to end */
@@ -407,6 +408,52 @@ START_TEST(fill_is_over_when_what_was_changed_before_has_been_heard)
 }
 END_TEST
 
+/* A subscriber that hears nothing more, before that is noticed. */
+START_TEST(fill_whose_echo_does_not_come_is_over_in_time_and_not_proven)
+{
+	struct answer answer = {0};
+	redis_free(a.redis);
+	muffler_start();
+	conf.unix_path = muffler_path;
+	conf.timeout_ms = 300;
+	open_sidecar(&a, token_a);
+	run_until(redis_coherence(a.redis) == COHERENCE_TRACKING, LIMIT_MS);
+	acquire(&a, REDIS_LEASE_WON);
+	muffler_is_on = true;
+	int64_t began_ms = now_ms();
+	start_fill(&a, &answer, "value", 60000);
+	run_until(answer.n, LIMIT_MS);
+	ck_assert_int_eq(answer.status, REDIS_ANSWERED);
+	ck_assert_int_eq(answer.number, REDIS_FILLED_UNPROVEN);
+	ck_assert_int_ge(now_ms() - began_ms, 290);
+	redis_free(a.redis);
+	a.redis = NULL;
+	muffler_stop();
+}
+END_TEST
+
+/* Then the echo is a key; it comes as late as the message would. */
+START_TEST(fill_is_over_when_changes_have_been_heard_where_publish_is_refused_too)
+{
+	told("ACL SETUSER default -publish");
+	for (unsigned i = 0; i < 100; i++) {
+		told("DEL models:a " LEASE);
+		acquire(&a, REDIS_LEASE_WON);
+		a.heard_a = 0;
+		told("SET models:a foreign");
+		told("DEL models:a");
+		expect_fill(&a, "value", true);
+		ck_assert_uint_gt(a.heard_a, 0);
+		expect_stored("models:a", "value");
+	}
+	ck_assert_msg(strstr(redis_mute(a.redis), "NOPERM"), "%s", redis_mute(a.redis));
+	ck_assert_int_eq(redis_coherence(a.redis), COHERENCE_TRACKING);
+	redisReply *keys = tell("KEYS catcached:probe:*:*");
+	ck_assert_uint_eq(keys->elements, 0);
+	freeReplyObject(keys);
+}
+END_TEST
+
 /* Lets the server answer what s has sent, but not s hear it. */
 static void let_server_check(void)
 {
@@ -759,6 +806,8 @@ int main(void)
 	tcase_add_test(tc, fill_is_refused_after_a_plain_set_and_delete);
 	tcase_add_test(tc, fill_is_refused_after_a_change_of_the_bytes_alone_where_tracking_is_refused);
 	tcase_add_test(tc, fill_is_over_when_what_was_changed_before_has_been_heard);
+	tcase_add_test(tc, fill_whose_echo_does_not_come_is_over_in_time_and_not_proven);
+	tcase_add_test(tc, fill_is_over_when_changes_have_been_heard_where_publish_is_refused_too);
 	tcase_add_test(tc, fill_is_refused_when_the_key_changes_while_it_is_checked);
 	tcase_add_test(tc, lease_of_a_fill_that_lost_the_race_is_given_back);
 	tcase_add_test(tc, fills_at_once_take_two_turns_and_do_not_end_each_others_watch);

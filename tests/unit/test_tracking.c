@@ -15,6 +15,7 @@
 #include "../../daemon/redis_op.h"
 #include "../../daemon/value.h"
 #include "../../proto/buf.h"
+#include "muffler.h"
 #include "redisd.h"
 
 #define NOTICED_MS 2000         /* the promise: a break is noticed, and mended, within so much */
@@ -619,6 +620,42 @@ START_TEST(lost_subscriber_comes_back_where_tracking_is_refused_too)
 }
 END_TEST
 
+/* It is up, and never says that it hears nothing. */
+START_TEST(silent_subscriber_is_noticed_where_tracking_is_refused_too)
+{
+	redis_free(a.redis);
+	muffler_start();
+	conf.unix_path = muffler_path;
+	open_sidecar(&a);
+	run_until(redis_coherence(a.redis) == COHERENCE_PUBSUB, LIMIT_MS);
+	run_for(NOTICED_MS);
+	forget(&a);
+	muffler_is_on = true;
+	run_until(a.n_states, LIMIT_MS);
+	ck_assert_int_eq(a.states[0], COHERENCE_DEAF);
+	muffler_is_on = false;
+	clock_skew(LIMIT_MS);                   /* the attempt that heard nothing is over */
+	run_until(redis_coherence(a.redis) == COHERENCE_PUBSUB, LIMIT_MS);
+	redis_free(a.redis);
+	a.redis = NULL;
+	muffler_stop();
+}
+END_TEST
+
+/* Who is told nothing and can tell nothing hears of no change. */
+START_TEST(server_that_refuses_publish_too_is_not_heard)
+{
+	forget(&a);
+	told("ACL SETUSER default -publish");
+	run_until(redis_coherence(a.redis) == COHERENCE_DEAF, LIMIT_MS);
+	ck_assert_msg(strstr(redis_mute(a.redis), "NOPERM"), "%s", redis_mute(a.redis));
+	told("ACL SETUSER default +publish");
+	clock_skew(40000);
+	run_until(redis_coherence(a.redis) == COHERENCE_PUBSUB, LIMIT_MS);
+	ck_assert_str_eq(redis_mute(a.redis), "");
+}
+END_TEST
+
 /* ---- ending ---- */
 
 START_TEST(nothing_is_heard_after_the_end)
@@ -685,6 +722,8 @@ int main(void)
 	tcase_add_test(tc, refusal_has_a_reason_and_is_not_for_good);
 	tcase_add_test(tc, server_without_any_client_command_is_one_that_refuses);
 	tcase_add_test(tc, lost_subscriber_comes_back_where_tracking_is_refused_too);
+	tcase_add_test(tc, silent_subscriber_is_noticed_where_tracking_is_refused_too);
+	tcase_add_test(tc, server_that_refuses_publish_too_is_not_heard);
 	suite_add_tcase(suite, tc);
 	return redisd_main(suite);
 }

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 START_TEST(new_value_has_room_one_reference_and_was_not_looked_at)
 {
@@ -12,7 +13,6 @@ START_TEST(new_value_has_room_one_reference_and_was_not_looked_at)
 	ck_assert_uint_eq(v->len, 1000);
 	ck_assert_uint_eq(v->refs, 1);
 	ck_assert(!v->inspected);
-	ck_assert_int_eq(v->items, VALUE_ITEMS_UNKNOWN);
 	value_unref(v);
 }
 END_TEST
@@ -84,6 +84,46 @@ START_TEST(footprint_covers_the_bytes_and_little_more)
 }
 END_TEST
 
+START_TEST(what_an_inspection_found_is_kept)
+{
+	struct value *v = value_copy("[1]", 3);
+	value_set_inspected(v, true, 1, 0x123456789abcdef0);
+	ck_assert(v->inspected && v->is_json);
+	ck_assert_int_eq(value_items(v), 1);
+	ck_assert_uint_eq(value_digest(v), 0x123456789abcdef0);
+	v = value_shrink(v, 2);
+	ck_assert_uint_eq(value_digest(v), 0x123456789abcdef0);
+	value_unref(v);
+}
+END_TEST
+
+/* Its last reference frees the block (a sanitizer tells), whoever has it. */
+START_TEST(value_within_a_block_is_a_value_like_others)
+{
+	static const char *const texts[] = {"[1,2]", "{\"a\":1}", "no JSON", "", "[]"};
+	static const int64_t items[] = {2, VALUE_ITEMS_NONE, VALUE_ITEMS_NONE, VALUE_ITEMS_NONE, 0};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct value *from = value_copy(texts[i], strlen(texts[i]));
+		char *block = malloc(VALUE_WITHIN_AT + sizeof(*from) + from->len);
+		ck_assert_ptr_nonnull(block);
+		memset(block, 'b', VALUE_WITHIN_AT);
+		struct value *v = value_copy_within(block, from);
+		value_unref(from);
+		ck_assert(!v->inspected);
+		value_set_inspected(v, items[i] != VALUE_ITEMS_NONE || *texts[i] == '{', items[i], XXH3_64bits(v->data, v->len));
+		for (size_t k = 0; k < VALUE_WITHIN_AT; k++)
+			ck_assert_int_eq(block[k], 'b');
+		ck_assert_int_eq(value_items(v), items[i]);
+		ck_assert_uint_eq(value_digest(v), XXH3_64bits(texts[i], strlen(texts[i])));
+		ck_assert_uint_ge(value_footprint(v), VALUE_WITHIN_AT + sizeof(*v) + v->len);
+		ck_assert_ptr_eq(value_ref(v), v);
+		value_unref(v);
+		ck_assert(v->refs == 1 && v->len == strlen(texts[i]) && memcmp(v->data, texts[i], v->len) == 0);
+		value_unref(v);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("value");
@@ -94,6 +134,8 @@ int main(void)
 	tcase_add_test(tc, value_lives_until_its_last_reference);
 	tcase_add_test(tc, shrunk_value_keeps_its_beginning_and_costs_less);
 	tcase_add_test(tc, footprint_covers_the_bytes_and_little_more);
+	tcase_add_test(tc, what_an_inspection_found_is_kept);
+	tcase_add_test(tc, value_within_a_block_is_a_value_like_others);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
