@@ -31,7 +31,7 @@ DAEMON = clock histogram exposition recent log json hashkey value key keymap fen
          breaker fetch fetch_call process sqlite_conn pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
          memory_entry memory_table memory_drop memory_order memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats \
-         out parked client server command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server metrics status admin
+         out parked client server notify command_table command command_connection command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_server metrics status admin
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o) $(BUILD)/daemon/status_html.o
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
@@ -158,6 +158,56 @@ watch:  ## build, then look at metrics, rules and the status page with Prometheu
 check-unit: $(UNIT)  ## build and run the unit tests alone
 	@BUILD=$(BUILD) tests/run $(UNIT)
 
+# ---- what is installed: mode, file, place ----
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSUSERDIR ?= $(PREFIX)/lib/sysusers.d
+SHARE       = $(PREFIX)/share
+CONFIG      = $(SYSCONFDIR)/catcached/catcached.yaml
+MONITORING  = conf/catcached.rules.yaml conf/catcached.dashboard.json
+
+INSTALLED = 755,$(BUILD)/catcached,$(PREFIX)/sbin/catcached \
+	755,$(BUILD)/catcachectl,$(PREFIX)/bin/catcachectl \
+	644,systemd/catcached.service,$(UNITDIR)/catcached.service \
+	644,systemd/catcached.socket,$(UNITDIR)/catcached.socket \
+	644,systemd/catcached.sysusers,$(SYSUSERDIR)/catcached.conf \
+	644,daemon/catcached.8,$(SHARE)/man/man8/catcached.8 \
+	644,conf/catcached.yaml.5,$(SHARE)/man/man5/catcached.yaml.5 \
+	644,proto/catcachectl.1,$(SHARE)/man/man1/catcachectl.1 \
+	644,proto/catcachectl.bash-completion,$(SHARE)/bash-completion/completions/catcachectl \
+	644,conf/catcached.yaml,$(SHARE)/catcached/catcached.yaml \
+	$(MONITORING:conf/%=644,conf/%,$(SHARE)/catcached/%) \
+	644,README.md,$(SHARE)/doc/catcached/README.md \
+	644,CHANGELOG.md,$(SHARE)/doc/catcached/CHANGELOG.md \
+	644,proto/PROTOCOL.md,$(SHARE)/doc/catcached/PROTOCOL.md
+
+install: all  ## install to PREFIX (/usr/local), below DESTDIR; a configuration that is there is left alone
+	@set -e; for each in $(INSTALLED); do \
+		mode=$${each%%,*}; rest=$${each#*,}; \
+		install -D -m "$$mode" "$${rest%%,*}" "$(DESTDIR)$${rest#*,}"; \
+	done
+	@sed -i 's|/usr/local/sbin/|$(PREFIX)/sbin/|' "$(DESTDIR)$(UNITDIR)/catcached.service"
+	@test -e "$(DESTDIR)$(CONFIG)" || install -D -m 644 conf/catcached.yaml "$(DESTDIR)$(CONFIG)"
+	@test -n "$(DESTDIR)" || echo "installed; next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now catcached"
+
+uninstall:  ## remove what install installed, but not the configuration
+	@rm -f $(foreach each,$(INSTALLED),"$(DESTDIR)$(lastword $(subst $(comma), ,$(each)))")
+	@rmdir "$(DESTDIR)$(SHARE)/catcached" "$(DESTDIR)$(SHARE)/doc/catcached" 2>/dev/null || true
+	@test -n "$(DESTDIR)" || echo "removed, but for $(CONFIG); stop what still runs: systemctl daemon-reload; systemctl stop catcached.socket catcached"
+
+deb:  ## make a Debian package in BUILD
+	@tests/setup package
+	@$(REMAKE) all
+	@BUILD=$(BUILD) systemd/debian/build
+
+check-systemd:  ## install into a Debian of its own and run it there under a real systemd, by hand and as a package (needs root)
+	@tests/setup systemd
+	@$(REMAKE) all
+	@$(MAKE) --no-print-directory deb
+	@BUILD=$(BUILD) tests/systemd/run
+
 sizes:  ## functions over 60 lines and files over 400
 	@ctags -x --c-kinds=f --_xformat='%{end} %n %N %F' $(wildcard daemon/*.c proto/*.c conf/*.c tests/*/*.c) \
 		| awk '{n = $$1 - $$2 + 1; if (n > 60) print n " lines: " $$3 " (" $$4 ")"}' | sort -rn
@@ -169,6 +219,6 @@ clean:  ## remove everything made
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path '*/tests/systemd' -prune -o -name '*.d' -type f -print 2>/dev/null)
 
-.PHONY: all bench chaos check check-unit clean clients demo fuzz fuzz-run help sizes tests-built watch
+.PHONY: all bench chaos check check-systemd check-unit clean clients deb demo fuzz fuzz-run help install sizes tests-built uninstall watch

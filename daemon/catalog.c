@@ -107,6 +107,11 @@ void catalog_finish(struct catalog *c)
 	catalog_cascades_fire(c);
 }
 
+bool catalog_awaits_redis(const struct catalog *c)
+{
+	return c->tiers.redis && redis_is_coming(c->tiers.redis);
+}
+
 bool catalog_is_busy(const struct catalog *c)
 {
 	return c->tiers.redis && redis_pending(c->tiers.redis);

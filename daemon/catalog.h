@@ -37,6 +37,9 @@ void catalog_free(struct catalog *c);
  * loop runs and catalog_is_busy. */
 void catalog_finish(struct catalog *c);
 
+/* At the start: whether Redis is there will soon be known. */
+bool catalog_awaits_redis(const struct catalog *c);
+
 /* Redis owes an answer. */
 bool catalog_is_busy(const struct catalog *c);
 
@@ -160,6 +163,13 @@ struct cJSON *catalog_health(struct catalog *c);
 
 /* Adds the lines of INFO's Stats section that the catalog knows. */
 void catalog_info(struct catalog *c, struct buf *b);
+
+/* Reads of all types so far: that memory answered, and that it could not. */
+struct catalog_reads { uint64_t hits, misses; };
+struct catalog_reads catalog_reads(const struct catalog *c);
+
+/* up, down or off. */
+const char *catalog_redis_state(const struct catalog *c);
 
 struct memory *catalog_memory(const struct catalog *c);
 

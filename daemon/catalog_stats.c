@@ -26,7 +26,7 @@ static cJSON *redis_figures(struct catalog *c)
 {
 	cJSON *o = cJSON_CreateObject();
 	struct redis *redis = c->tiers.redis;
-	cJSON_AddStringToObject(o, "state", !redis ? "off" : redis_up(redis) ? "up" : "down");
+	cJSON_AddStringToObject(o, "state", catalog_redis_state(c));
 	if (!redis)
 		return o;
 	const struct redis_stats *s = redis_stats(redis);
@@ -77,19 +77,33 @@ struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 	return o;
 }
 
-void catalog_info(struct catalog *c, struct buf *b)
+struct catalog_reads catalog_reads(const struct catalog *c)
 {
-	uint64_t hits = 0, misses = 0, expired = 0, evicted = 0;
+	struct catalog_reads reads = {0};
 	for (size_t i = 0; i <= c->tiers.conf->n_types; i++) {
 		const struct type_counters *t = &c->tiers.counters[i];
+		reads.hits += t->memory_hits + t->absent_hits;
+		reads.misses += t->misses;
+	}
+	return reads;
+}
+
+void catalog_info(struct catalog *c, struct buf *b)
+{
+	struct catalog_reads reads = catalog_reads(c);
+	uint64_t expired = 0, evicted = 0;
+	for (size_t i = 0; i <= c->tiers.conf->n_types; i++) {
 		const struct memory_type_stats *m = memory_type_stats(c->tiers.memory, (unsigned)i);
-		hits += t->memory_hits + t->absent_hits;
-		misses += t->misses;
 		expired += m->expired;
 		evicted += m->evictions;
 	}
 	buf_addf(b, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\nexpired_keys:%llu\r\nevicted_keys:%llu\r\n",
-		(unsigned long long)hits, (unsigned long long)misses, (unsigned long long)expired, (unsigned long long)evicted);
+		(unsigned long long)reads.hits, (unsigned long long)reads.misses, (unsigned long long)expired, (unsigned long long)evicted);
+}
+
+const char *catalog_redis_state(const struct catalog *c)
+{
+	return !c->tiers.redis ? "off" : redis_up(c->tiers.redis) ? "up" : "down";
 }
 
 /* ---- HEALTH ---- */
@@ -120,7 +134,7 @@ static cJSON *redis_health(const struct catalog *c, cJSON *reasons)
 {
 	const struct redis *redis = c->tiers.redis;
 	cJSON *o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "state", !redis ? "off" : redis_up(redis) ? "up" : "down");
+	cJSON_AddStringToObject(o, "state", catalog_redis_state(c));
 	if (!redis)
 		return o;
 	enum coherence coherence = redis_coherence(redis);

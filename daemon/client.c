@@ -560,6 +560,13 @@ void client_hang_up(struct client *c)
 	event_active(&c->readable, EV_READ, 0);
 }
 
+/* The kernel makes the cut, so that no request is ever taken in and not answered. What it holds can
+ * still be read, and then the end of it. */
+void client_drain(struct client *c)
+{
+	(void)shutdown(c->fd, SHUT_RD); /* fails only where the peer has gone, which is heard of anyway */
+}
+
 bool client_close_if_idle(struct client *c, int64_t idle_ms)
 {
 	if (c->first || c->parked || out_pending(&c->out) > 0 || clock_ms() - c->heard_ms < idle_ms)

@@ -85,6 +85,10 @@ void client_facts(const struct client *c, struct client_facts *f);
 /* Closes the connection soon, from the loop, whatever is owed. */
 void client_hang_up(struct client *c);
 
+/* Takes in nothing that is sent from now on: who sends it is told so by its own system (EPIPE).
+ * What was sent before is read and answered; then the connection is closed, from the loop. */
+void client_drain(struct client *c);
+
 /* Closes it now if it is owed nothing and has been silent for idle_ms. True if it is gone. */
 bool client_close_if_idle(struct client *c, int64_t idle_ms);
 

@@ -17,12 +17,17 @@
 #include "catalog.h"
 #include "clock.h"
 #include "log.h"
+#include "memory.h"
+#include "notify.h"
 #include "server.h"
 #include "version.h"
 
 #define EXPIRE_INTERVAL_MS 100
 #define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
-#define SETTLE_MS 1000          /* at the end, for answers of Redis */
+#define LOOK_MS 10              /* at the start, between two looks whether Redis is there, */
+#define OPEN_MS 1000            /* for so long at the most */
+#define DRAIN_MS 3000           /* at the end, for what is owed to clients */
+#define SETTLE_MS 1000          /* after it, for what Redis is still to be told */
 #define LARGE_BLOCK (256 << 10)
 
 enum { EXIT_BAD_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
@@ -33,7 +38,9 @@ struct daemon {
 	struct catalog *catalog;
 	struct server *server;
 	struct admin *admin;            /* NULL: there is no HTTP port */
-	struct event *terminate, *interrupt, *hangup, *expire;
+	struct notify *notify;
+	int64_t open_at_ms;             /* whether Redis is there or not */
+	struct event *terminate, *interrupt, *hangup, *expire, *opening;
 };
 
 static void usage(FILE *to)
@@ -119,6 +126,36 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 	catalog_tick(d->catalog);
 }
 
+/* The daemon can serve. */
+static void open_up(struct daemon *d)
+{
+	server_open(d->server);
+	d->server->unready = NULL;
+	notify_ready(d->notify);
+	log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d->conf->listen_path), d->conf->n_types);
+}
+
+/* Clients that would be told that Redis is away, only because it has not been reached yet, wait for that
+ * on the socket. */
+static void on_opening(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	(void)fd, (void)what;
+	clock_update();
+	if (catalog_awaits_redis(d->catalog) && clock_ms() < d->open_at_ms)
+		return;
+	event_del(d->opening);
+	open_up(d);
+}
+
+static void begin_opening(struct daemon *d)
+{
+	d->server->unready = "starting";
+	d->open_at_ms = clock_ms() + OPEN_MS;
+	d->opening = event_new(d->base, -1, EV_PERSIST, on_opening, d);
+	event_add(d->opening, &(struct timeval){.tv_usec = LOOK_MS * 1000});
+}
+
 static void watch(struct daemon *d)
 {
 	d->terminate = evsignal_new(d->base, SIGTERM, on_stop, d);
@@ -131,9 +168,16 @@ static void watch(struct daemon *d)
 	event_add(d->expire, &(struct timeval){.tv_usec = EXPIRE_INTERVAL_MS * 1000});
 }
 
+/* Told again to stop, it does not die of that while it cleans up. */
 static void unwatch(struct daemon *d)
 {
-	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire};
+	sigset_t heard;
+	sigemptyset(&heard);
+	sigaddset(&heard, SIGTERM);
+	sigaddset(&heard, SIGINT);
+	sigaddset(&heard, SIGHUP);
+	sigprocmask(SIG_BLOCK, &heard, NULL);
+	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire, &d->opening};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (*all[i])
 			event_free(*all[i]);
@@ -151,6 +195,21 @@ static struct event_base *new_base(void)
 	if (base)
 		(void)event_base_priority_init(base, PRIORITIES); /* fails only in a loop that runs */
 	return base;
+}
+
+/* For `systemctl status`. */
+static void tell_status(void *arg, struct buf *line)
+{
+	struct daemon *d = arg;
+	struct catalog_reads reads = catalog_reads(d->catalog);
+	const struct memory *memory = catalog_memory(d->catalog);
+	uint64_t all = reads.hits + reads.misses;
+	if (all)
+		buf_addf(line, "hit ratio %.1f %% of %llu reads", 100.0 * (double)reads.hits / (double)all, (unsigned long long)all);
+	else
+		buf_add_str(line, "no reads yet");
+	buf_addf(line, ", %zu clients, %zu values in %.1f MiB of memory, Redis %s", d->server->n_clients,
+		(size_t)memory_entries(memory), (double)memory_bytes(memory) / (1 << 20), catalog_redis_state(d->catalog));
 }
 
 static int start(struct daemon *d)
@@ -173,38 +232,51 @@ static int start(struct daemon *d)
 		free(error);
 		return -1;
 	}
+	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
+	begin_opening(d);
 	return 0;
 }
 
-/* The loop goes on until Redis has answered all; it turns at least every EXPIRE_INTERVAL_MS. */
-static void settle(struct daemon *d)
+/* Something is owed: to a client, or by Redis. */
+static bool is_busy(const struct daemon *d)
 {
-	int64_t end_ms = clock_ms() + SETTLE_MS;
-	while (catalog_is_busy(d->catalog) && clock_ms() < end_ms) {
+	return (d->server && d->server->n_clients > 0) || catalog_is_busy(d->catalog);
+}
+
+/* The loop goes on until nothing is owed; it turns at least every EXPIRE_INTERVAL_MS. */
+static void settle(struct daemon *d, int64_t limit_ms)
+{
+	int64_t end_ms = clock_ms() + limit_ms;
+	while (is_busy(d) && clock_ms() < end_ms) {
 		event_base_loop(d->base, EVLOOP_ONCE);
 		clock_update();
 	}
 }
 
-/* Clients hear what became of their writes under way; then what these have left to be done
+/* Clients hear what became of all that they asked; then what these have left to be done
  * is done. */
 static void wind_up(struct daemon *d)
 {
 	d->server->unready = "stopping";
-	settle(d);
+	event_del(d->opening);
+	notify_stopping(d->notify);
+	server_drain(d->server);
+	settle(d, DRAIN_MS);
+	if (d->server->n_clients > 0)
+		log_warning("clients_cut_off", "clients=%zu after_ms=%d", d->server->n_clients, DRAIN_MS);
 	admin_free(d->admin);
 	server_free(d->server);
 	d->server = NULL;
 	catalog_finish(d->catalog);
-	settle(d);
+	settle(d, SETTLE_MS);
 }
 
 static void stop(struct daemon *d)
 {
-	if (d->server)
-		wind_up(d);
+	notify_free(d->notify);
 	unwatch(d);
+	server_free(d->server);
 	catalog_free(d->catalog);
 	if (d->base)
 		event_base_free(d->base);
@@ -225,8 +297,8 @@ static int run(const char *file)
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
 	if (status == 0) {
-		log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d.conf->listen_path), d.conf->n_types);
 		event_base_dispatch(d.base);
+		wind_up(&d);
 	}
 	stop(&d);
 	if (status == 0)

@@ -101,6 +101,12 @@ const char *redis_breaker(const struct redis *r)
 	return redis_link_up(r->link) ? "closed" : redis_link_is_trying(r->link) ? "half_open" : "open";
 }
 
+/* The relays are let go when the link comes up. */
+bool redis_is_coming(const struct redis *r)
+{
+	return redis_link_is_trying(r->link) || redis_link_is_trying(r->relays[0]) || redis_link_is_trying(r->relays[1]);
+}
+
 const char *redis_reason(const struct redis *r)
 {
 	return redis_link_reason(r->link);

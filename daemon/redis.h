@@ -74,6 +74,10 @@ bool redis_up(const struct redis *r);
  * connection to Redis is tried. */
 const char *redis_breaker(const struct redis *r);
 
+/* A first attempt to reach it is under way, with any of its connections that commands need: soon there
+ * will be more to say. */
+bool redis_is_coming(const struct redis *r);
+
 /* Why it is not up; "" while it is. */
 const char *redis_reason(const struct redis *r);
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "../conf/conf.h"
@@ -18,6 +19,7 @@
 #include "histogram.h"
 #include "log.h"
 
+#define PASSED_NAME "clients"   /* FileDescriptorName= of systemd/catcached.socket */
 #define BACKLOG 1024
 #define ACCEPTS 64              /* taken in one turn of the loop */
 #define PAUSE_MS 100            /* without descriptors, accepting rests this long */
@@ -27,6 +29,7 @@
 struct listener {
 	struct server *server;
 	int fd;
+	bool is_passed;                 /* by the service manager, which keeps it */
 	dev_t dev;                      /* of the socket file, to know it again */
 	ino_t ino;
 	bool is_starved;                /* accepting has failed and was told */
@@ -119,14 +122,15 @@ static struct sockaddr_un address_of(const char *path)
 	return a;
 }
 
-/* Nobody listens there any more. An error that leaves it open (no right to connect) does not count. */
-static bool is_stale(const struct sockaddr_un *a)
+/* What becomes of connecting there: 0, or an errno. */
+static int try_socket(const struct sockaddr_un *a)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 && errno == ECONNREFUSED;
-	if (fd >= 0)
-		close(fd);
-	return refused;
+	if (fd < 0)
+		return errno;
+	int why = connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 ? errno : 0;
+	close(fd);
+	return why;
 }
 
 /* A daemon that died left its socket behind. Anything else in its place is not ours to remove. */
@@ -139,12 +143,19 @@ static int remove_stale(const char *path, const struct sockaddr_un *a, char **er
 		*error = xasprintf("%s exists and is not a socket: move it away or change listen.path", path);
 		return -1;
 	}
-	if (!is_stale(a)) {
+	int why = try_socket(a);
+	if (why == 0 || why == EAGAIN) {
 		*error = xasprintf("%s is in use by a running daemon: stop it, or change listen.path", path);
 		return -1;
 	}
+	if (why != ECONNREFUSED) {
+		*error = xasprintf("cannot tell whether %s is in use: %s (if it is not, remove it; if it is, change listen.path)",
+			path, strerror(why));
+		return -1;
+	}
 	if (unlink(path) < 0) {
-		*error = xasprintf("cannot replace the stale socket %s: %s", path, strerror(errno));
+		*error = xasprintf("cannot replace the stale socket %s: %s (remove it, or let the daemon's user write to its folder)",
+			path, strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -158,10 +169,21 @@ static int admit(const struct conf *conf, char **error)
 		return -1;
 	}
 	if (chmod(conf->listen_path, conf->listen_mode) < 0) {
-		*error = xasprintf("cannot set listen.mode on %s: %s", conf->listen_path, strerror(errno));
+		*error = xasprintf("cannot set listen.mode on %s: %s (use a folder on a file system with permissions)",
+			conf->listen_path, strerror(errno));
 		return -1;
 	}
 	return 0;
+}
+
+static const char *remedy(int why)
+{
+	switch (why) {
+	case ENOENT: return "make its folder";
+	case EACCES: return "let the daemon's user write to its folder";
+	case EROFS: return "its folder is read-only here: see ReadWritePaths= and RuntimeDirectory= of the service";
+	default: return "see to its folder";
+	}
 }
 
 /* Binds with no rights for anybody, so that nobody gets in before the mode is set. */
@@ -176,8 +198,8 @@ static int listen_at(const struct conf *conf, char **error)
 	int bind_errno = errno;
 	umask(mask);
 	if (bound < 0) {
-		*error = xasprintf("cannot listen at %s: %s (does its folder exist, and may this user write to it?)",
-			conf->listen_path, strerror(bind_errno));
+		*error = xasprintf("cannot listen at %s: %s (%s, or change listen.path)", conf->listen_path,
+			strerror(bind_errno), remedy(bind_errno));
 		goto close_fd;
 	}
 	if (admit(conf, error) < 0)
@@ -193,6 +215,60 @@ close_fd:
 	return -1;
 }
 
+/* ---- a socket that is passed ---- */
+
+/* The descriptor of that name; -1 if none was passed, and if others were also *error. */
+static int passed_socket(const char *name, char **error)
+{
+	char **names = NULL;
+	int found = -1, n = sd_listen_fds_with_names(1, &names);
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			found = SD_LISTEN_FDS_START + i;
+	if (n > 0 && found < 0)
+		*error = xasprintf("the service manager passes a socket named %s, and none named %s: set FileDescriptorName=%s in the socket unit",
+			names[0], name, name);
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return found;
+}
+
+/* The socket unit decides who may connect; a configuration that says otherwise is a trap. */
+static void compare_rights(const struct conf *conf)
+{
+	struct stat st;
+	if (stat(conf->listen_path, &st) < 0)
+		return;
+	if ((st.st_mode & 0777) != conf->listen_mode)
+		log_warning("listen_mode_ignored", "socket=%04o configured=%04o remedy=%s", (unsigned)st.st_mode & 0777,
+			(unsigned)conf->listen_mode, log_quote("set SocketMode= of the socket unit, which counts, or listen.mode"));
+	if (conf->has_listen_group && st.st_gid != conf->listen_group)
+		log_warning("listen_group_ignored", "socket=%u configured=%u remedy=%s", (unsigned)st.st_gid,
+			(unsigned)conf->listen_group, log_quote("set SocketGroup= of the socket unit, which counts, or listen.group"));
+}
+
+/* -1 and no *error: none is passed. */
+static int inherit(const struct conf *conf, char **error)
+{
+	int fd = passed_socket(PASSED_NAME, error);
+	if (fd < 0)
+		return -1;
+	if (sd_is_socket_unix(fd, SOCK_STREAM, 1, conf->listen_path, 0) <= 0) {
+		*error = xasprintf("the socket that the service manager passes does not listen at %s: make ListenStream= of the socket unit and listen.path the same",
+			conf->listen_path);
+		return -1;
+	}
+	if (evutil_make_socket_nonblocking(fd) < 0) {
+		*error = xasprintf("cannot use the socket that the service manager passes: %s", strerror(errno));
+		return -1;
+	}
+	compare_rights(conf);
+	return fd;
+}
+
+/* ---- the server ---- */
+
 static void remember_own(struct listener *l)
 {
 	struct stat st;
@@ -207,7 +283,7 @@ static void remove_own(const struct listener *l)
 {
 	struct stat st;
 	const char *path = l->server->conf->listen_path;
-	if (lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+	if (!l->is_passed && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
 		unlink(path);
 }
 
@@ -232,17 +308,22 @@ struct server *server_new(struct event_base *base, const struct conf *conf, stru
 
 int server_listen(struct server *s, char **error)
 {
-	int fd = listen_at(s->conf, error);
+	int passed = inherit(s->conf, error);
+	int fd = passed < 0 && !*error ? listen_at(s->conf, error) : passed;
 	if (fd < 0)
 		return -1;
 	struct listener *l = s->listener = xcalloc(1, sizeof(*l));
-	*l = (struct listener){.server = s, .fd = fd};
+	*l = (struct listener){.server = s, .fd = fd, .is_passed = passed >= 0};
 	remember_own(l);
 	l->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->resume = evtimer_new(s->base, on_resume, l);
-	event_add(l->acceptable, NULL);
 	start_sweeping(l);
 	return 0;
+}
+
+void server_open(struct server *s)
+{
+	event_add(s->listener->acceptable, NULL);
 }
 
 static void listener_free(struct listener *l)
@@ -256,6 +337,27 @@ static void listener_free(struct listener *l)
 	close(l->fd);
 	remove_own(l);
 	free(l);
+}
+
+/* With its name gone nobody new can come to a socket of our own, so all who came are taken in; in
+ * one that is passed they keep their place. */
+static void stop_accepting(struct server *s)
+{
+	struct listener *l = s->listener;
+	if (!l->is_passed) {
+		remove_own(l);
+		while (accept_one(l))
+			;
+	}
+	listener_free(l);
+	s->listener = NULL;
+}
+
+void server_drain(struct server *s)
+{
+	stop_accepting(s);
+	for (struct client *c = s->clients; c; c = client_next(c))
+		client_drain(c);
 }
 
 void server_free(struct server *s)

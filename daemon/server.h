@@ -39,15 +39,25 @@ struct server {
 	struct histogram *latency;      /* by row of commands, */
 	struct histogram *latency_of_others;    /* and behind them; see command_latency */
 	const char *unready;            /* why it is not to be sent requests; NULL: it may be; owned by main */
-	struct listener *listener;      /* NULL: it does not listen */
+	struct listener *listener;      /* NULL: it does not listen (any more) */
 };
 
 /* A server that nobody can connect to yet. */
 struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog);
 
-/* Listens on conf->listen_path. A socket file that nobody listens on is replaced, one
- * that is in use is not. 0; or -1 and *error (free it): a sentence for the operator. */
+/* Listens on conf->listen_path, where clients wait until server_open: on the socket that the service manager passes, if it does (socket
+ * activation; called once in a process), else on one of its own. A socket file that nobody
+ * listens on is replaced, one that is in use is not. 0; or -1 and *error (free it): a
+ * sentence for the operator. */
 int server_listen(struct server *s, char **error);
+
+/* Takes clients in from now on. */
+void server_open(struct server *s);
+
+/* Takes in no more clients and no more requests; those that were sent are answered while the loop
+ * runs, and each client is closed when it is owed nothing: n_clients sinks to 0. Who connects
+ * from now on waits for the next daemon if the socket was passed, else is refused. */
+void server_drain(struct server *s);
 
 /* Closes the socket and all clients. NULL is allowed. */
 void server_free(struct server *s);

@@ -365,6 +365,11 @@ void harness_stop(struct harness *h)
 	harness_stop_sidecar(h, 0);
 }
 
+void harness_signal(const struct harness *h, int number)
+{
+	ck_assert_int_eq(kill(h->sidecars[0], number), 0);
+}
+
 void harness_restart(struct harness *h)
 {
 	harness_stop(h);

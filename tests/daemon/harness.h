@@ -68,6 +68,9 @@ char *harness_shipped_config(void);
 /* Ends it with SIGTERM; it must exit with status 0 and no sanitizer report. */
 void harness_stop(struct harness *h);
 
+/* Sends it a signal, and does not wait for what it does. */
+void harness_signal(const struct harness *h, int number);
+
 /* harness_stop, then started again with the same configuration. */
 void harness_restart(struct harness *h);
 
