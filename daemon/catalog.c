@@ -183,7 +183,7 @@ static bool may_serve(struct catalog *c, const struct key *key, const struct mem
 		return false;
 	if (fresh == FRESH_STALE)
 		tiers_count(&c->tiers, type)->stale_hits++;
-	if (fresh != FRESH_YES && refreshes)
+	if (fresh != FRESH_YES && refreshes && !c->is_in_transaction) /* what Redis is told for that is not the client's */
 		flights_refresh(c->flights, type, key);
 	return true;
 }

@@ -605,6 +605,11 @@ void client_set_replies(struct client *c, enum client_replies replies)
 	c->replies = (uint8_t)replies;
 }
 
+bool client_is_mute(const struct client *c)
+{
+	return c->replies == CLIENT_REPLIES_OFF;
+}
+
 struct queue *client_queue(const struct client *c)
 {
 	return c->queue;

@@ -66,6 +66,7 @@ int client_resp(const struct client *c);
 void client_set_resp(struct client *c, int resp);
 
 void client_set_replies(struct client *c, enum client_replies replies);
+bool client_is_mute(const struct client *c);                    /* CLIENT REPLY OFF */
 void client_set_library(struct client *c, bool is_name, const char *text, size_t len);  /* CLIENT SETINFO; else the version */
 
 /* The transaction being queued, or NULL. Setting it frees the one before; taking it leaves none. */

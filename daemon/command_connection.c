@@ -231,7 +231,8 @@ void command_client_reply(struct call *call)
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (!call_arg_is(call, 2, modes[i].word))
 			continue;
-		client_set_replies(call->client, modes[i].replies);
+		if (modes[i].replies != CLIENT_REPLIES_SKIP || !client_is_mute(call->client)) /* SKIP changes nothing while they are off */
+			client_set_replies(call->client, modes[i].replies);
 		if (modes[i].replies == CLIENT_REPLIES_ON)
 			call_ok(call);
 		return;

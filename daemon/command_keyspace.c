@@ -24,6 +24,7 @@ struct keyspace_call {
 	void (*render)(struct keyspace_call *k, const char *data, size_t len);
 	struct buf reply;
 	int resp;
+	bool is_too_long;
 	unsigned tries;                 /* RANDOMKEY */
 };
 
@@ -86,13 +87,20 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 	struct keyspace_call *k = arg;
 	char text[256];
 	struct reply_element e;
-	if (data)
-		buf_add(&k->reply, data, len);
+	if (data && !k->is_too_long) {
+		k->is_too_long = k->reply.len + len > k->server->conf->max_output;
+		if (k->is_too_long)
+			buf_free(&k->reply);
+		else
+			buf_add(&k->reply, data, len);
+	}
 	if (data && !is_end)
 		return;
 	if (!data) {
 		snprintf(text, sizeof(text), "UNAVAILABLE redis: %s", reason);
 		reply_add_error(&k->slot->out.bytes, text);
+	} else if (k->is_too_long) {
+		reply_add_error(&k->slot->out.bytes, "ERR the reply is longer than listen.max_output");
 	} else if (k->reply.failed) {
 		reply_add_error(&k->slot->out.bytes, "ERR out of memory for the reply");
 	} else if (k->tries > 0 && reply_element(k->reply.data, k->reply.len, &e) && is_own(&e)) {
@@ -263,7 +271,7 @@ void command_randomkey(struct call *call)
 	if (is_redis_off(call))
 		keys_of_memory(call, NULL, 1);
 	else
-		ask(call, render_as_it_is, call->is_queued ? 0 : RANDOM_TRIES);
+		ask(call, render_as_it_is, call->is_queued ? 1 : RANDOM_TRIES);
 }
 
 void command_dbsize(struct call *call)

@@ -432,7 +432,7 @@ static void on_gathered(void *arg, const struct outcome *o);
 static void gather_ask(struct gather *g)
 {
 	g->asking = true;
-	while (g->asked < g->n && g->pending < GATHER_WINDOW) {
+	while (g->asked < g->n && (g->pending < GATHER_WINDOW || g->is_queued)) {
 		size_t i = g->asked++;
 		g->pending++;
 		g->items[i].gather = g;
