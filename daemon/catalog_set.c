@@ -23,6 +23,7 @@ struct write {
 	struct value *value;            /* a reference */
 	struct catalog_set how;         /* its ttl_ms is the value's, if that is known */
 	struct fence fence;             /* of a write that Redis decides on */
+	bool is_relayed;                /* part of a transaction, which goes past the writes of others */
 	bool had_word;                  /* Redis was still to be told something older of the key */
 	outcome_fn done;
 	void *arg;
@@ -96,6 +97,8 @@ static void on_written(void *arg, const struct redis_result *r)
 	struct write *w = arg;
 	if (r->status == REDIS_ANSWERED) {
 		replay_forget(w->catalog->replay, &w->key);
+		if (w->is_relayed)
+			tiers_forget(&w->catalog->tiers, &w->key); /* which of two came last Redis alone knows */
 		write_end(w, true, NULL);
 	} else {
 		redis_refused(w, r);
@@ -210,7 +213,7 @@ void catalog_set(struct catalog *c, const struct key *key, struct value *v, cons
 {
 	struct write *w = xcalloc(1, sizeof(*w));
 	*w = (struct write){.catalog = c, .type = tiers_type(&c->tiers, key), .key = key_dup(key), .value = value_ref(v),
-		.how = *how, .done = done, .arg = arg};
+		.how = *how, .is_relayed = c->is_in_transaction, .done = done, .arg = arg};
 	if (w->how.ttl == CATALOG_TTL_OF_TYPE)
 		w->how.ttl_ms = tiers_ttl_ms(w->type);
 	write_to_tiers(w);

@@ -76,6 +76,7 @@ struct change {
 	struct key *keys;       /* those that Redis is told of, owned; to be told again if it did not hear */
 	size_t n_keys;
 	bool is_declared;       /* all of the keys are */
+	bool is_relayed;        /* part of a transaction, which goes past the writes of others */
 	uint64_t in_memory;     /* keys that only the memory tier holds, and that were there */
 	uint64_t in_both;       /* keys of the memory tier that Redis should have too, and that were there */
 	outcome_fn done;
@@ -108,8 +109,11 @@ static void on_changed(void *arg, const struct redis_result *r)
 	struct change *ch = arg;
 	struct outcome o = {.status = OUTCOME_FOUND, .number = (int64_t)(ch->in_memory + ch->in_both)};
 	char error[CATALOG_ERROR_MAX];
-	for (size_t i = 0; i < ch->n_keys && r->status == REDIS_ANSWERED; i++)
+	for (size_t i = 0; i < ch->n_keys && r->status == REDIS_ANSWERED; i++) {
 		replay_forget(ch->catalog->replay, &ch->keys[i]);
+		if (ch->is_relayed)
+			tiers_forget(&ch->catalog->tiers, &ch->keys[i]); /* which of two came last Redis alone knows */
+	}
 	if (r->status == REDIS_ANSWERED)
 		o.number = (int64_t)ch->in_memory + catalog_touched(r->number, ch->in_both);
 	else if (!ch->is_declared)
@@ -137,7 +141,7 @@ static void keep_keys(struct change *ch, const struct key *keys, size_t n)
 static struct change *change_new(struct catalog *c, const struct key *keys, size_t n, outcome_fn done, void *arg)
 {
 	struct change *ch = xcalloc(1, sizeof(*ch));
-	*ch = (struct change){.catalog = c, .done = done, .arg = arg};
+	*ch = (struct change){.catalog = c, .is_relayed = c->is_in_transaction, .done = done, .arg = arg};
 	keep_keys(ch, keys, n);
 	if (ch->is_declared || c->tiers.redis)
 		return ch;
