@@ -45,6 +45,7 @@ struct fetcher {
 	struct course *courses;         /* by type index */
 	struct passages refused;        /* by a breaker, to be told so by the loop */
 	struct event *refusal;
+	bool closing;
 };
 
 /* ---- breakers ---- */
@@ -103,6 +104,21 @@ static const struct fetch_driver *open_sql(struct event_base *base, const struct
 	return fetch_postgres_new(base, cpu, conf, self);
 }
 
+static void on_tried(void *arg, const struct fetch_result *result)
+{
+	const struct fetcher *f = arg;
+	if (result->status == FETCH_FAILED && !f->closing)
+		log_warning("database_unusable", "reason=%s remedy=%s", log_quote(result->error),
+			log_quote("correct database.url, or bring the database up; until then what is stored is served and fetches fail"));
+}
+
+static void try_database(struct fetcher *f, const struct conf *conf)
+{
+	const struct fetch_order order = {.sql = f->sql.driver->trial, .shape = CONF_VALUE, .name = "",
+		.timeout_ms = conf->database.timeout_ms};
+	f->sql.driver->start(f->sql.self, &order, on_tried, f);
+}
+
 struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, struct workers *cpu,
 	fetch_part_fn part, void *catalog)
 {
@@ -128,6 +144,8 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
 		if (!f->assemble.driver)
 			goto fail;
 	}
+	if (f->sql.driver)
+		try_database(f, conf);
 	return f;
 fail:;
 	int error = errno;
@@ -140,6 +158,7 @@ void fetcher_free(struct fetcher *f)
 {
 	if (!f)
 		return;
+	f->closing = true;
 	source_free(&f->assemble);      /* before the driver it asks */
 	source_free(&f->exec);
 	source_free(&f->sql);

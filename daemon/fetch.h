@@ -65,6 +65,7 @@ struct fetch_order {
  * may be started from those callbacks. */
 struct fetch_driver {
 	const char *name;               /* sqlite, postgres, exec, assemble */
+	const char *trial;              /* SQL that works wherever the database does; NULL: not a driver of SQL */
 	void (*start)(void *self, const struct fetch_order *order, fetch_done_fn done, void *arg);
 	void (*free)(void *self);
 	/* Whether its connections can be made; NULL: it has none. */
@@ -76,7 +77,8 @@ struct fetch_driver {
 typedef void (*fetch_part_fn)(void *catalog, const struct conf_type *type, const char *name,
 	fetch_done_fn done, void *arg);
 
-/* The drivers that conf needs; conf outlives the fetcher. cpu is the pool for joining
+/* The drivers that conf needs; conf outlives the fetcher. The database is tried, and the log
+ * tells if it cannot be asked: that is known before the first key is missed. cpu is the pool for joining
  * parts and copying large values; it outlives the fetcher too, and so do the jobs that
  * are in it then. NULL (errno) when the system has no thread or descriptor left. */
 struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, struct workers *cpu,

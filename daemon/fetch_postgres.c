@@ -443,7 +443,8 @@ static void postgres_free(void *self)
 const struct fetch_driver *fetch_postgres_new(struct event_base *base, struct workers *cpu,
 	const struct conf_database *conf, void **self)
 {
-	static const struct fetch_driver driver = {.name = "postgres", .start = start, .free = postgres_free, .health = health};
+	static const struct fetch_driver driver = {.name = "postgres", .trial = "SELECT 1", .start = start,
+		.free = postgres_free, .health = health};
 	static const struct fetch_runner runner = {begin, stop};
 	static const struct pg_link_owner owner = {on_connected, on_refused, on_rows, on_over};
 	unsigned n = conf->connections;

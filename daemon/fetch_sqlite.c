@@ -96,7 +96,7 @@ static void sqlite_free(void *self)
 
 const struct fetch_driver *fetch_sqlite_new(struct event_base *base, const struct conf_database *conf, void **self)
 {
-	static const struct fetch_driver driver = {.name = "sqlite", .start = start, .free = sqlite_free};
+	static const struct fetch_driver driver = {.name = "sqlite", .trial = "SELECT count(*) FROM sqlite_master", .start = start, .free = sqlite_free};
 	static const struct fetch_runner runner = {begin, stop};
 	unsigned n = conf->connections;
 	struct workers *workers = workers_new(base, "sqlite", n, n);

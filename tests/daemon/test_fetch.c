@@ -158,10 +158,25 @@ START_TEST(a_missing_database_file_is_named_and_may_come_later)
 	harness_redis_start(w.h, "");
 	harness_start(w.h, config);
 	w.c = harness_connect(w.h);
+	char *log = NULL;
+	wait_until((free(log), log = harness_log(w.h), strstr(log, "event=database_unusable")), 5000);
+	ck_assert_msg(strstr(log, "catalog.db") && strstr(log, "correct database.url"), "%s", log);
+	free(log);
 	expect_error(w.c, "UNAVAILABLE", "unable to open", "GET rows:a");
 	ck_assert_int_ne(access(harness_path(w.h, "catalog.db"), F_OK), 0);
 	harness_sql(w.h, items);
 	expect_soon(w.c, "\"[" A_ROWS "]\"", "GET rows:a");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_good_database_is_tried_in_silence)
+{
+	struct world w = start();
+	expect(w.c, "\"[" A_ROWS "]\"", "GET rows:a");
+	char *log = harness_log(w.h);
+	ck_assert_msg(!strstr(log, "database_unusable"), "%s", log);
+	free(log);
 	harness_free(w.h);
 }
 END_TEST
@@ -535,6 +550,7 @@ int main(void)
 		names_are_bound_and_never_part_of_the_sql,
 		failing_sql_is_named_and_stores_nothing,
 		a_missing_database_file_is_named_and_may_come_later,
+		a_good_database_is_tried_in_silence,
 		a_query_past_its_timeout_is_interrupted_and_blocks_nobody,
 		slow_queries_of_one_type_keep_no_other_from_the_database,
 		a_change_in_the_database_is_seen_after_refresh,

@@ -181,6 +181,26 @@ START_TEST(more_keys_than_connections_are_all_fetched)
 }
 END_TEST
 
+START_TEST(a_server_that_is_not_there_is_told_of_at_the_start)
+{
+	struct world w = {.h = harness_new()};
+	postgres_restore(cluster);
+	postgres_sql(cluster, items);
+	setenv("DATABASE_URL", postgres_url(cluster), 1);
+	postgres_stop_fast(cluster);
+	harness_redis_start(w.h, "");
+	harness_start(w.h, config);
+	w.c = harness_connect(w.h);
+	char *log = NULL;
+	wait_until((free(log), log = harness_log(w.h), strstr(log, "event=database_unusable")), 5000);
+	ck_assert_msg(strstr(log, "correct database.url"), "%s", log);
+	free(log);
+	postgres_start_again(cluster);
+	expect_soon(w.c, "\"three\"", "GET value:3");
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(a_restarted_server_is_connected_to_again)
 {
 	struct world w = start();
@@ -231,6 +251,7 @@ int main(void)
 		a_query_that_always_fails_keeps_no_other_from_the_server,
 		a_query_past_its_timeout_is_cancelled_and_blocks_nobody,
 		more_keys_than_connections_are_all_fetched,
+		a_server_that_is_not_there_is_told_of_at_the_start,
 		a_restarted_server_is_connected_to_again,
 		a_frozen_server_costs_the_timeout_and_nobody_else,
 	};
