@@ -13,13 +13,15 @@ struct workers;
 typedef void (*job_run_fn)(void *arg);   /* on a worker thread */
 typedef void (*job_done_fn)(void *arg);  /* on the loop, later, never from within workers_submit */
 
-/* A pool of threads (>= 1) that holds at most max_queued jobs waiting for a thread.
- * name is for the threads (15 bytes are shown by ps). Threads block all signals.
- * NULL (errno) when the system has no thread or descriptor left. */
+#define WORKER_IDLE_S 2                 /* a thread without a job for so long ends */
+
+/* A pool of up to `threads` (>= 1), started as jobs come, that holds at most max_queued jobs
+ * waiting for one. name is for the threads (15 bytes are shown by ps). Threads block all
+ * signals. NULL (errno) when the system has no descriptor left. */
 struct workers *workers_new(struct event_base *base, const char *name, unsigned threads, size_t max_queued);
 
-/* Queues a job; loop thread only. run is called once on some thread, then done once
- * on the loop. 0, or -1 when the queue is full or being freed: then neither is called. */
+/* Queues a job; loop thread only. run is called once on some thread (only where the system has
+ * none left on this one, at once), then done once on the loop. 0, or -1 when the queue is full or being freed: then neither is called. */
 int workers_submit(struct workers *w, job_run_fn run, job_done_fn done, void *arg);
 
 /* Jobs queued and not yet taken by a thread. */

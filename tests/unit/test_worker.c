@@ -2,6 +2,7 @@
 #include "../../daemon/worker.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "rig.h"
 
@@ -179,6 +181,69 @@ START_TEST(freeing_runs_and_completes_all_that_was_submitted)
 }
 END_TEST
 
+static void *return_at_once(void *arg)
+{
+	return arg;
+}
+
+static unsigned count_threads(void)
+{
+	unsigned n = 0;
+	DIR *tasks = opendir("/proc/self/task");
+	for (struct dirent *d; (d = readdir(tasks)); )
+		n += d->d_name[0] != '.';
+	closedir(tasks);
+	return n;
+}
+
+START_TEST(threads_come_with_jobs_and_go_when_there_is_nothing_to_do)
+{
+	struct rig rig;
+	unsigned dones = 0, before;
+	struct job jobs[2] = {{.order = &dones}, {.order = &dones}};
+	pthread_t first;
+	rig_init(&rig);
+	ck_assert_int_eq(worker_thread(&first, "first", return_at_once, NULL), 0);      /* with it a sanitizer begins its own */
+	pthread_join(first, NULL);
+	before = count_threads();
+	struct workers *w = workers_new(rig.base, "test", 4, 10);
+	ck_assert_uint_eq(count_threads(), before);
+	workers_submit(w, run_job, on_job, &jobs[0]);
+	rig_run_until(&rig, &dones, 1);
+	ck_assert_uint_eq(count_threads(), before + 1);
+	for (int i = 0; i < 1000 && count_threads() > before; i++)
+		usleep(10000);
+	ck_assert_uint_eq(count_threads(), before);
+	workers_submit(w, run_job, on_job, &jobs[1]);
+	rig_run_until(&rig, &dones, 2);
+	workers_free(w);
+	rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(without_threads_jobs_are_run_all_the_same)
+{
+	struct rig rig;
+	unsigned dones = 0;
+	struct job jobs[2] = {{.order = &dones}, {.order = &dones}};
+	pthread_attr_t attr;
+	rig_init(&rig);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, (size_t)1 << 50);      /* more than there are addresses */
+	ck_assert_int_eq(pthread_setattr_default_np(&attr), 0);
+	struct workers *w = workers_new(rig.base, "test", 4, 10);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(workers_submit(w, run_job, on_job, &jobs[i]), 0);
+	ck_assert_uint_eq(dones, 0);
+	rig_run_until(&rig, &dones, 2);
+	for (int i = 0; i < 2; i++)
+		ck_assert(pthread_equal(jobs[i].thread, pthread_self()));
+	workers_free(w);
+	pthread_attr_destroy(&attr);
+	rig_fini(&rig);
+}
+END_TEST
+
 struct chain {
 	struct workers *w;
 	unsigned left, refused;
@@ -253,6 +318,8 @@ int main(void)
 	tcase_add_test(tc, freeing_runs_and_completes_all_that_was_submitted);
 	tcase_add_test(tc, done_may_submit_and_is_refused_when_the_pool_is_being_freed);
 	tcase_add_test(tc, threads_have_a_name_and_block_signals_and_the_loop_still_gets_them);
+	tcase_add_test(tc, threads_come_with_jobs_and_go_when_there_is_nothing_to_do);
+	tcase_add_test(tc, without_threads_jobs_are_run_all_the_same);
 	tcase_add_test(tc, freeing_no_pool_does_nothing);
 	suite_add_tcase(s, tc);
 	return rig_main(s);
