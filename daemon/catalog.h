@@ -140,10 +140,10 @@ void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, s
 	catalog_bytes_fn done, void *arg);
 
 /* Between begin and end, in one turn of the loop, what is asked of the catalog goes to
- * Redis as one transaction; see redis_transaction_begin. on_abort may be called when nothing
- * comes of it; each call is answered all the same. */
+ * Redis as one transaction; see redis_transaction_begin, also for on_end, which is called once, perhaps before
+ * catalog_end returns. Each call is answered all the same. */
 void catalog_begin(struct catalog *c, int resp);
-void catalog_end(struct catalog *c, redis_abort_fn on_abort, void *arg);
+void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg);
 
 /* Drops everything from memory; what is being fetched is not stored. */
 void catalog_flush_memory(struct catalog *c);
@@ -168,8 +168,9 @@ void catalog_info(struct catalog *c, struct buf *b);
 struct catalog_reads { uint64_t hits, misses; };
 struct catalog_reads catalog_reads(const struct catalog *c);
 
-/* up, down or off. */
+/* up, down or off; and why it is down, else "". */
 const char *catalog_redis_state(const struct catalog *c);
+const char *catalog_redis_reason(const struct catalog *c);
 
 struct memory *catalog_memory(const struct catalog *c);
 

@@ -101,11 +101,13 @@ void catalog_begin(struct catalog *c, int resp)
 		redis_transaction_begin(c->tiers.redis, resp);
 }
 
-void catalog_end(struct catalog *c, redis_abort_fn on_abort, void *arg)
+void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg)
 {
 	c->is_in_transaction = false;
 	if (c->tiers.redis)
-		redis_transaction_end(c->tiers.redis, on_abort, arg);
+		redis_transaction_end(c->tiers.redis, on_end, arg);
+	else
+		on_end(arg, NULL);
 }
 
 /* ---- FLUSHDB ---- */

@@ -82,11 +82,14 @@ static void replay(struct write *w)
 static void redis_refused(struct write *w, const struct redis_result *r)
 {
 	tiers_count(&w->catalog->tiers, w->type)->redis_failures++;
-	if (w->type->in_memory) {
+	bool is_aborted = r->status == REDIS_ABORTED;
+	if (w->type->in_memory && !is_aborted) {
 		replay(w);
 		write_end(w, true, NULL);
 		return;
 	}
+	if (is_aborted)
+		tiers_forget(&w->catalog->tiers, &w->key);
 	if (w->had_word)
 		replay_delete(w->catalog->replay, w->type, &w->key);
 	write_fail(w, r->status == REDIS_DOWN ? "UNAVAILABLE redis: " : "", r->error);
@@ -141,7 +144,7 @@ static void on_decided(void *arg, const struct redis_result *r)
 	struct write *w = arg;
 	struct tiers *t = &w->catalog->tiers;
 	bool is_whole = fence_lift(&t->fences, &w->fence);
-	if (r->status == REDIS_WRONGTYPE) {
+	if (r->status == REDIS_WRONGTYPE || r->status == REDIS_ABORTED) {
 		write_fail(w, "", r->error);
 		return;
 	}

@@ -106,6 +106,11 @@ const char *catalog_redis_state(const struct catalog *c)
 	return !c->tiers.redis ? "off" : redis_up(c->tiers.redis) ? "up" : "down";
 }
 
+const char *catalog_redis_reason(const struct catalog *c)
+{
+	return c->tiers.redis ? redis_reason(c->tiers.redis) : "";
+}
+
 /* ---- HEALTH ---- */
 
 static void add_reason(cJSON *reasons, const char *text)

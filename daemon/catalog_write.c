@@ -116,7 +116,7 @@ static void on_changed(void *arg, const struct redis_result *r)
 	}
 	if (r->status == REDIS_ANSWERED)
 		o.number = (int64_t)ch->in_memory + catalog_touched(r->number, ch->in_both);
-	else if (!ch->is_declared)
+	else if (!ch->is_declared || r->status == REDIS_ABORTED)
 		o = catalog_without_redis(false, r, error);
 	if (r->status == REDIS_DOWN || r->status == REDIS_ERROR)
 		replay_change(ch);
@@ -293,7 +293,7 @@ static void on_edited(void *arg, const struct redis_result *r)
 	struct edit *ed = arg;
 	struct tiers *t = &ed->catalog->tiers;
 	bool is_whole = fence_lift(&t->fences, &ed->fence);
-	if (r->status == REDIS_WRONGTYPE) {
+	if (r->status == REDIS_WRONGTYPE || r->status == REDIS_ABORTED) {
 		edit_finish(ed, &(struct outcome){.status = OUTCOME_ERROR, .error = r->error});
 		return;
 	}

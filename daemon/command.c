@@ -148,6 +148,14 @@ bool call_is_passed(const struct call *call)
 	return true;
 }
 
+bool command_is_redis(const struct call *call)
+{
+	const struct command *c = call->command;
+	if (!catalog_passes(call->server->catalog))
+		return false;
+	return !c || c->flags & COMMAND_PASSED || call_is_passed(call);
+}
+
 static enum lane pass_lane(const struct command *c)
 {
 	return c && c->flags & COMMAND_READ ? LANE_PASS_READ : LANE_PASS_WRITE;

@@ -49,7 +49,11 @@ struct command {
 	const struct command *sub;      /* subcommands, ended by an empty row; then run is NULL */
 	const char *group;      /* of COMMAND DOCS */
 	const char *summary;
+	int more_keys;          /* keys that those three do not tell: behind their number, which is this word; or: */
 };
+#define KEYS_COUNTED_PAIRS (-1) /* behind their number, which is word 1, each with a value */
+#define KEYS_STORED (-2)        /* behind STORE and STOREDIST */
+#define KEYS_STREAMS (-3)       /* the first half of what is behind STREAMS */
 
 /* All commands, ended by a row without a name. */
 extern const struct command commands[];
@@ -60,6 +64,15 @@ extern const struct command commands[];
 size_t command_count_rows(void);
 bool command_is_measured(const struct command *row);
 struct histogram *command_latency(const struct call *call);     /* after command_check; see server.h */
+
+/* The keys of a request that has been checked: words first, first + step, ... before end. Of a command
+ * that is unknown here the first word may be one. */
+#define KEY_SPANS_MAX 3
+struct key_spans {
+	size_t n;
+	struct key_span { size_t first, end, step; } spans[KEY_SPANS_MAX];
+};
+struct key_spans command_key_spans(const struct call *call);
 
 /* The row of that name in any case, or NULL. */
 const struct command *command_find(const char *name, size_t len);
@@ -120,6 +133,9 @@ void call_on_counted(void *slot, const struct outcome *o);
 
 /* True if no key of the request is declared and Redis takes such commands as they are. */
 bool call_is_passed(const struct call *call);
+
+/* True if Redis takes the request as it is: it is unknown here, not ours, or call_is_passed. */
+bool command_is_redis(const struct call *call);
 
 /* name in lower case, cut to size bytes; returns to. */
 const char *command_lower(const char *name, char *to, size_t size);

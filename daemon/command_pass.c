@@ -46,17 +46,14 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 
 typedef bool (*key_test)(const struct call *call, const struct request_arg *key);
 
-/* The first key of the request for which test says so, or NULL. What is a key is told by the row; in a
- * command that has none there, or is unknown, it may be the first word. */
+/* The first key of the request for which test says so, or NULL. */
 static const struct request_arg *find_key(const struct call *call, key_test test)
 {
-	const struct command *c = call->command;
-	bool is_told = c && c->first_key;
-	size_t first = is_told ? (size_t)c->first_key : 1, step = is_told ? (size_t)c->step : 1;
-	size_t last = !is_told ? 1 : c->last_key < 0 ? call->argc + (size_t)c->last_key : (size_t)c->last_key;
-	for (size_t i = first; i <= last && i < call->argc; i += step)
-		if (test(call, &call->argv[i]))
-			return &call->argv[i];
+	struct key_spans keys = command_key_spans(call);
+	for (size_t n = 0; n < keys.n; n++)
+		for (size_t i = keys.spans[n].first; i < keys.spans[n].end; i += keys.spans[n].step)
+			if (test(call, &call->argv[i]))
+				return &call->argv[i];
 	return NULL;
 }
 
@@ -92,6 +89,30 @@ static const char *obstacle(const struct call *call, char *text, size_t size)
 	return text;
 }
 
+static bool has_hashed_name(const struct call *call, const struct request_arg *key)
+{
+	const struct conf_type *type = conf_match(call->server->conf, key->data, key->len);
+	return type && type->hash_names;
+}
+
+/* The words of the request with the names of its keys hashed where their types say so: to be freed;
+ * NULL if there are none. */
+static struct request_arg *hash_names(const struct call *call, struct key_room **room)
+{
+	if (!find_key(call, has_hashed_name))
+		return NULL;
+	struct key_spans keys = command_key_spans(call);
+	struct request_arg *argv = xmalloc(call->argc * sizeof(*argv));
+	memcpy(argv, call->argv, call->argc * sizeof(*argv));
+	for (size_t n = 0; n < keys.n; n++)
+		for (size_t i = keys.spans[n].first; i < keys.spans[n].end; i += keys.spans[n].step) {
+			struct key key;
+			if (!catalog_key(call->server->catalog, argv[i].data, argv[i].len, room, &key))
+				argv[i] = (struct request_arg){.data = key.data, .len = key.len};
+		}
+	return argv;
+}
+
 void command_pass(struct call *call)
 {
 	char text[CALL_SHOWN_MAX + 160];
@@ -104,7 +125,11 @@ void command_pass(struct call *call)
 	struct passing *p = xmalloc(sizeof(*p));
 	*p = (struct passing){.slot = call_defer(call), .max = call->server->conf->max_output};
 	bool reads = call->command && call->command->flags & COMMAND_READ;
-	catalog_pass(call->server->catalog, call->resp, call->argv, call->argc, reads, on_bytes, p);
+	struct key_room *room = NULL;
+	struct request_arg *argv = hash_names(call, &room);
+	catalog_pass(call->server->catalog, call->resp, argv ? argv : call->argv, call->argc, reads, on_bytes, p);
+	free(argv);
+	key_room_free(room);
 }
 
 /* XREAD and XREADGROUP block if they are told to. */

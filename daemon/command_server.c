@@ -259,15 +259,17 @@ static const struct {
 };
 #define N_FLAGS (sizeof(flag_names) / sizeof(flag_names[0]))
 
-static void add_flags(struct buf *b, int resp, unsigned flags)
+static void add_flags(struct buf *b, int resp, const struct command *c)
 {
-	size_t n = 0;
+	size_t n = c->more_keys != 0;
 	for (size_t i = 0; i < N_FLAGS; i++)
-		n += (flags & flag_names[i].flag) != 0;
+		n += (c->flags & flag_names[i].flag) != 0;
 	reply_add_set(b, resp, n);
 	for (size_t i = 0; i < N_FLAGS; i++)
-		if (flags & flag_names[i].flag)
+		if (c->flags & flag_names[i].flag)
 			reply_add_simple(b, flag_names[i].name);
+	if (c->more_keys)
+		reply_add_simple(b, "movablekeys");
 }
 
 /* The ten fields of Redis 7: the last four (ACL categories, tips, key
@@ -278,7 +280,7 @@ static void add_info(struct buf *b, int resp, const struct command *c)
 	reply_add_array(b, 10);
 	reply_add_bulk_str(b, command_lower(c->name, name, sizeof(name)));
 	reply_add_integer(b, c->arity);
-	add_flags(b, resp, c->flags);
+	add_flags(b, resp, c);
 	reply_add_integer(b, c->first_key);
 	reply_add_integer(b, c->last_key);
 	reply_add_integer(b, c->step);

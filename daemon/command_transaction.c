@@ -2,6 +2,7 @@
  *
  *   EXEC: large values are judged -> all requests run in one turn of the loop, which
  *   Redis gets as one transaction -> their replies, in order, make one array */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct queue {
 	size_t n;
 	size_t len;                     /* bytes of all arguments */
 	bool is_spoilt;                 /* EXEC will refuse */
+	bool needs_redis;               /* some of it is Redis's alone */
 };
 
 void command_multi(struct call *call)
@@ -67,6 +69,7 @@ void command_queue(struct call *call, bool is_good)
 	}
 	*q->last = p;
 	q->last = &p->next;
+	q->needs_redis |= command_is_redis(call);
 	q->n++;
 	q->len += p->len;
 	reply_add_simple(&call->out->bytes, "QUEUED");
@@ -94,8 +97,8 @@ struct execution {
 	struct server *server;
 	struct slot *slot;              /* EXEC's own */
 	struct queue *queue;
-	size_t owed;                    /* replies, or while judging values, that are not here yet; one more while more may be asked for */
-	char *abort_error;              /* Redis's, if nothing came of it there */
+	size_t owed;                    /* replies, or while judging values, that are not here yet; one more till Redis is done */
+	char *abort_error;              /* if nothing came of it in Redis */
 	size_t n_passed;                /* requests that Redis alone answers */
 	struct slot *replies[];         /* the requests' */
 };
@@ -107,11 +110,11 @@ static void execution_free(struct execution *x)
 	free(x);
 }
 
-/* If all was Redis's, its refusal is the reply. */
+/* If part of it was Redis's alone, all of it came to nothing. */
 static void finish(struct execution *x)
 {
 	struct out *out = &x->slot->out;
-	bool is_refused = x->abort_error && x->n_passed == x->queue->n;
+	bool is_refused = x->abort_error && x->n_passed > 0;
 	if (is_refused)
 		reply_add_error(&out->bytes, x->abort_error);
 	else
@@ -129,10 +132,11 @@ static void on_reply(void *arg)
 		finish(x);
 }
 
-static void on_abort(void *arg, const char *error, const char *reason)
+static void on_end(void *arg, const char *error)
 {
 	struct execution *x = arg;
-	x->abort_error = error ? xstrdup(error) : xasprintf("UNAVAILABLE redis: %s", reason);
+	x->abort_error = error ? xstrdup(error) : NULL;
+	on_reply(x);
 }
 
 static void run_one(struct execution *x, struct client *client, const struct parked *p, struct slot **reply)
@@ -148,22 +152,35 @@ static void run_one(struct execution *x, struct client *client, const struct par
 		slot_done(*reply);
 }
 
+/* Nothing is executed. */
+static void give_up(struct execution *x, const char *error)
+{
+	reply_add_error(&x->slot->out.bytes, error);
+	slot_done(x->slot);
+	execution_free(x);
+}
+
 static void execute(struct execution *x)
 {
 	struct catalog *c = x->server->catalog;
 	struct client *client = x->slot->client;
+	const char *reason = x->queue->needs_redis ? catalog_redis_reason(c) : "";
 	size_t i = 0;
-	if (!client) { /* gone while values were judged: nothing is executed */
-		slot_done(x->slot);
-		execution_free(x);
+	if (!client) {
+		give_up(x, "ERR the client is gone");
+		return;
+	}
+	if (*reason) {
+		char error[CALL_SHOWN_MAX + 64];
+		snprintf(error, sizeof(error), "UNAVAILABLE redis: %s", reason);
+		give_up(x, error);
 		return;
 	}
 	x->owed = 1;
 	catalog_begin(c, x->slot->resp);
 	for (struct parked *p = x->queue->first; p; p = p->next)
 		run_one(x, client, p, &x->replies[i++]);
-	catalog_end(c, on_abort, x);
-	on_reply(x);
+	catalog_end(c, on_end, x);
 }
 
 static void on_judged(void *arg)

@@ -28,6 +28,7 @@ enum redis_status {
 	REDIS_NIL,              /* the key, or the condition for a write, is not there */
 	REDIS_WRONGTYPE,        /* the key holds a list, a hash, ... */
 	REDIS_ERROR,            /* it refused: error has its text (OOM, READONLY, ...) */
+	REDIS_ABORTED,          /* the transaction came to nothing, or nobody knows to what: error says why */
 	REDIS_DOWN,             /* it did not answer: error says why */
 };
 
@@ -147,12 +148,15 @@ void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_
 
 /* From begin to end, which come in one turn of the loop, whatever is sent to Redis is
  * gathered; then it goes out in one write between MULTI and EXEC. Each operation and each
- * command passed gets its own reply. When Redis refuses the whole, or does not answer,
- * on_abort hears of it first: error is the error reply, or NULL and reason tells why none came. */
+ * command passed gets its own reply.
+ *
+ * on_end hears once, before any of these replies, what became of it: error is NULL if it was executed, or if there
+ * was nothing for Redis; else it is the error reply for the whole. If a command was passed, all or nothing counts: then
+ * operations are REDIS_ABORTED. If none was, each fails as if it had been sent alone. */
 #define REDIS_TRANSACTION_MAX ((size_t)512 << 20)       /* bytes of all its replies */
-typedef void (*redis_abort_fn)(void *arg, const char *error, const char *reason);
+typedef void (*redis_end_fn)(void *arg, const char *error);
 void redis_transaction_begin(struct redis *r, int resp);
-void redis_transaction_end(struct redis *r, redis_abort_fn on_abort, void *arg);
+void redis_transaction_end(struct redis *r, redis_end_fn on_end, void *arg);
 
 /* ---- leases: one fetch for the fleet; see redis_lease.c ---- */
 

@@ -80,6 +80,7 @@ struct redis_link {
 	struct errand *lookup;                  /* RESOLVING */
 	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
 	struct reply_scan scan;                 /* of the reply that is coming in */
+	bool is_tried, transacts;               /* whether MULTI is allowed, and that it is */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
 };
@@ -452,11 +453,16 @@ void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsig
 	refuse(l, c);
 }
 
-/* A server that does not speak RESP3 is a relay in RESP2. */
-static void on_hello(void *arg, const char *data, size_t len, bool is_end, const char *reason)
+/* A server that does not speak RESP3 is a relay in RESP2. The reply is that to DISCARD, so it shows whether
+ * there is MULTI for us: where there is none, a transaction would be carried out command by command. */
+static void on_tried(void *arg, const char *data, size_t len, bool is_end, const char *reason)
 {
 	struct redis_link *l = arg;
 	(void)len, (void)reason;
+	if (data && l->state == LINK_TRIAL && !l->is_tried) {
+		l->transacts = data[0] == '+';
+		l->is_tried = true;
+	}
 	if (data && is_end && l->state == LINK_TRIAL)
 		come_up(l);
 }
@@ -464,12 +470,16 @@ static void on_hello(void *arg, const char *data, size_t len, bool is_end, const
 static void start_relaying(struct redis_link *l)
 {
 	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+	static const char trial[] = "*1\r\n$5\r\nMULTI\r\n*1\r\n$7\r\nDISCARD\r\n";
+	struct buf b = BUF_INIT;
 	l->is_relaying = true;
+	l->is_tried = false;
 	l->scan = (struct reply_scan){0};
 	if (l->options.relay_resp == 3)
-		relay(l, hello, sizeof(hello) - 1, 1, on_hello, l);
-	else
-		come_up(l);
+		buf_add_str(&b, hello);
+	buf_add_str(&b, trial);
+	relay(l, b.data, b.len, l->options.relay_resp == 3 ? 3 : 2, on_tried, l);
+	buf_free(&b);
 }
 
 /* ---- connecting ---- */
@@ -770,6 +780,11 @@ void redis_link_free(struct redis_link *l)
 bool redis_link_up(const struct redis_link *l)
 {
 	return l->state == LINK_UP;
+}
+
+bool redis_link_transacts(const struct redis_link *l)
+{
+	return l->transacts;
 }
 
 bool redis_link_is_trying(const struct redis_link *l)

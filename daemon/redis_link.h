@@ -61,6 +61,7 @@ void redis_link_hold(struct redis_link *l, bool held);
 bool redis_link_is_unready(const char *error);
 
 bool redis_link_up(const struct redis_link *l);
+bool redis_link_transacts(const struct redis_link *l);          /* a relay that is up: MULTI is allowed */
 bool redis_link_is_trying(const struct redis_link *l);          /* to come up */
 const char *redis_link_reason(const struct redis_link *l);      /* why it is down, "" while up */
 

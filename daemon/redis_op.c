@@ -30,6 +30,13 @@ void redis_op_fail(struct redis_op *op, enum redis_status status, const char *er
 	op->result.error = op->error;
 }
 
+static enum redis_status status_of(const struct redis_op *op, const char *error)
+{
+	if (strncmp(error, "WRONGTYPE ", 10) == 0)
+		return REDIS_WRONGTYPE;
+	return op->is_of_transaction && strncmp(error, "EXECABORT ", 10) == 0 ? REDIS_ABORTED : REDIS_ERROR;
+}
+
 static void on_reply(void *arg, const redisReply *reply, const char *reason)
 {
 	struct redis_op *op = arg;
@@ -37,9 +44,9 @@ static void on_reply(void *arg, const redisReply *reply, const char *reason)
 	if (!reply) {
 		redis_op_fail(op, REDIS_DOWN, reason);
 	} else if (reply->type == REDIS_REPLY_ERROR) {
-		bool wrong_type = strncmp(reply->str, "WRONGTYPE", 9) == 0;
-		op->redis->stats.errors += !wrong_type;
-		redis_op_fail(op, wrong_type ? REDIS_WRONGTYPE : REDIS_ERROR, reply->str);
+		enum redis_status status = status_of(op, reply->str);
+		op->redis->stats.errors += status != REDIS_WRONGTYPE;
+		redis_op_fail(op, status, reply->str);
 	} else if (take) {
 		take(op, reply);
 	}
@@ -59,6 +66,7 @@ void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct 
 		op->takes = xrealloc(op->takes, op->cap * sizeof(*op->takes));
 	}
 	op->takes[op->n_replies++] = take;
+	op->is_of_transaction = op->redis->open;
 	if (op->redis->open)
 		redis_transaction_add(op->redis->open, pieces, n, on_reply, op);
 	else

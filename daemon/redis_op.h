@@ -48,6 +48,7 @@ struct redis_op {
 	struct redis *redis;
 	redis_take_fn *takes;           /* how to read the replies, in order; NULL: not at all */
 	unsigned n_replies, taken, cap;
+	bool is_of_transaction;         /* that of redis_transaction_begin */
 	int64_t sent_ms;
 	redis_done_fn done;
 	void *arg;

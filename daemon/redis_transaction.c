@@ -28,7 +28,8 @@ struct transaction {
 	struct buf reply;               /* EXEC's, as it comes in */
 	struct member *members;
 	size_t n, cap;
-	redis_abort_fn on_abort;
+	bool is_mixed;                  /* commands were passed */
+	redis_end_fn on_end;
 	void *arg;
 };
 
@@ -60,6 +61,7 @@ void redis_transaction_add(struct transaction *t, const struct iovec *pieces, si
 void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg)
 {
 	buf_add(&t->commands, bytes, len);
+	t->is_mixed = true;
 	add_member(t, &(struct member){.relayed = relayed, .arg = arg});
 }
 
@@ -73,22 +75,35 @@ static void transaction_free(struct transaction *t)
 
 /* ---- the reply ---- */
 
-/* Nothing came of it. error: what Redis said, or NULL and reason. */
+/* An operation is told that it was aborted by an error of that code. */
+static char *text_for_operations(const struct transaction *t, const char *error)
+{
+	bool is_abort = strncmp(error, "EXECABORT ", 10) == 0;
+	if (t->is_mixed == is_abort)
+		return xstrdup(error);
+	return xasprintf("%s %s", t->is_mixed ? "EXECABORT" : "ERR Redis refused the transaction:", error);
+}
+
+/* Nothing came of it. error: what Redis said, or NULL and reason tells why it said nothing. */
 static void fail_all(struct transaction *t, const char *error, const char *reason)
 {
-	redisReply said = {.type = REDIS_REPLY_ERROR, .str = (char *)error, .len = error ? strlen(error) : 0};
+	char *whole = error ? xstrdup(error) : xasprintf("UNAVAILABLE redis: %s", reason);
+	char *text = text_for_operations(t, whole);
+	redisReply said = {.type = REDIS_REPLY_ERROR, .str = text, .len = strlen(text)};
+	bool is_told = error || t->is_mixed;
 	struct buf line = BUF_INIT;
-	if (error)
-		reply_add_error(&line, error);
-	t->on_abort(t->arg, error, reason);
+	reply_add_error(&line, whole);
+	t->on_end(t->arg, whole);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct member *m = &t->members[i];
 		if (m->relayed)
-			m->relayed(m->arg, line.data, line.len, error != NULL, reason);
+			m->relayed(m->arg, error ? line.data : NULL, line.len, error != NULL, reason);
 		else
-			m->done(m->arg, error ? &said : NULL, reason);
+			m->done(m->arg, is_told ? &said : NULL, reason);
 	}
 	buf_free(&line);
+	free(text);
+	free(whole);
 }
 
 /* What operations ask for has the same look in both versions of RESP, but for the nil of RESP3. */
@@ -115,6 +130,7 @@ static void distribute(struct transaction *t)
 		fail_all(t, NULL, "a reply that is not understood");
 		return;
 	}
+	t->on_end(t->arg, NULL);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct member *m = &t->members[i];
 		size_t len = reply_length(t->reply.data + at, t->reply.len - at);
@@ -146,23 +162,33 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 	transaction_free(t);
 }
 
-void redis_transaction_end(struct redis *r, redis_abort_fn on_abort, void *arg)
+static void send_all(struct transaction *t)
 {
-	struct transaction *t = r->open;
-	r->open = NULL;
-	t->on_abort = on_abort;
-	t->arg = arg;
-	if (t->n == 0) {
-		transaction_free(t);
-		return;
-	}
+	struct redis_link *relay = redis_relay_of(t->redis, t->resp);
 	reply_add_array(&t->commands, 1);
 	redis_add_word(&t->commands, "EXEC");
 	if (t->commands.failed) {
 		fail_all(t, NULL, "out of memory for the transaction");
 		transaction_free(t);
+	} else if (redis_link_up(relay) && !redis_link_transacts(relay)) {
+		fail_all(t, "NOPERM Redis does not allow MULTI to the user in redis.url", "");
+		transaction_free(t);
+	} else {
+		redis_link_relay(relay, t->commands.data, t->commands.len, (unsigned)t->n + 2, on_bytes, t);
+		buf_free(&t->commands);
+	}
+}
+
+void redis_transaction_end(struct redis *r, redis_end_fn on_end, void *arg)
+{
+	struct transaction *t = r->open;
+	r->open = NULL;
+	t->on_end = on_end;
+	t->arg = arg;
+	if (t->n > 0) {
+		send_all(t);
 		return;
 	}
-	redis_link_relay(redis_relay_of(r, t->resp), t->commands.data, t->commands.len, (unsigned)t->n + 2, on_bytes, t);
-	buf_free(&t->commands);
+	on_end(arg, NULL);
+	transaction_free(t);
 }

@@ -89,6 +89,9 @@ static const char *const ours[] = {
 	"PEEK", "DIGEST", "GETIF", "META", "EXPLAIN", "REFRESH", "INVALIDATE", "HASHKEY", "STATS", "HEALTH", "METRICS",
 	"WAITAOF", "CLIENT SETINFO", "CLIENT NO-TOUCH",
 	"POST", "HOST:",        /* known to Redis, but not told */
+	"HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HPERSIST", "HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HGETDEL", "HGETEX", "HSETEX",
+	"VADD", "VCARD", "VDIM", "VEMB", "VGETATTR", "VINFO", "VISMEMBER", "VLINKS", "VRANDMEMBER", "VREM", "VSETATTR", "VSIM",
+	"XACKDEL", "XDELEX", "DELEX", "MSETEX", "DELIFEQ",
 };
 
 /* What Redis has and the table leaves to it: passed, as commands that write. */
@@ -139,6 +142,7 @@ static void compare(const char *parent, const struct command *c, const redisRepl
 	ck_assert_msg(c->first_key == theirs[1] && c->last_key == theirs[2] && c->step == theirs[3],
 		"%s %s: keys %d %d %d, in Redis %lld %lld %lld", parent, c->name, c->first_key, c->last_key, c->step, theirs[1], theirs[2], theirs[3]);
 	ck_assert_msg(!has_flag(row, "write") || c->flags & COMMAND_WRITE, "%s %s writes", parent, c->name);
+	ck_assert_msg(has_flag(row, "movablekeys") == (c->more_keys != 0), "%s %s: movable keys", parent, c->name);
 	ck_assert_msg(!has_flag(row, "blocking") || c->run == command_pass_streams, "%s %s may block", parent, c->name);
 }
 

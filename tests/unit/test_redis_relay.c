@@ -363,8 +363,10 @@ static void on_fake_readable(evutil_socket_t fd, short what, void *arg)
 	} else if (fake.is_on_trial && memmem(bytes, (size_t)n, "PING", 4)) {
 		fake.is_on_trial = false;
 		fake_say(fd, "+PONG\r\n");
-	} else if (memmem(bytes, (size_t)n, "HELLO", 5)) {
-		fake_say(fd, fake.hello);
+	} else if (memmem(bytes, (size_t)n, "DISCARD", 7)) {      /* behind MULTI: its last trial */
+		if (memmem(bytes, (size_t)n, "HELLO", 5))
+			fake_say(fd, fake.hello);
+		fake_say(fd, "+OK\r\n+OK\r\n");
 	} else {
 		fake.n_reads++;
 		fake_say(fd, fake.text);

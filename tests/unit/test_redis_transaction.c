@@ -1,5 +1,5 @@
 /* Transactions against a real redis-server: each operation gets its reply as if it had been sent
- * alone, and when nothing comes of the whole, on_abort and each operation hear why. */
+ * alone, and when nothing comes of the whole, on_end and each operation hear why. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +13,9 @@
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define TIMEOUT_MS 500
 
-/* What on_abort was told. */
+/* What on_end was told. */
 static struct {
-	unsigned n;
-	bool has_error;
+	unsigned n, ends;
 	char text[256];
 	unsigned answered;              /* calls answered before it */
 } aborted;
@@ -45,12 +44,12 @@ static void teardown(void)
 	clear();
 }
 
-static void on_abort(void *arg, const char *error, const char *reason)
+static void on_end(void *arg, const char *error)
 {
 	ck_assert_ptr_eq(arg, &aborted);
-	aborted.n++;
-	aborted.has_error = error != NULL;
-	snprintf(aborted.text, sizeof(aborted.text), "%s", error ? error : reason);
+	aborted.ends++;
+	aborted.n += error != NULL;
+	snprintf(aborted.text, sizeof(aborted.text), "%s", error ? error : "");
 	for (size_t i = 0; i < LEN(answers); i++)
 		aborted.answered += answers[i].n + relays[i].n_ends;
 }
@@ -63,9 +62,14 @@ static void begin(int resp)
 
 static void end(void)
 {
-	redis_transaction_end(redis, on_abort, &aborted);
+	redis_transaction_end(redis, on_end, &aborted);
 	for (size_t i = 0; i < LEN(answers); i++)
 		ck_assert_msg(answers[i].n == 0 && relays[i].n_ends == 0, "answered before the call returned");
+}
+
+static void end_at_once(void)
+{
+	redis_transaction_end(redis, on_end, &aborted);
 }
 
 static void read_key(const char *name, struct answer *a)
@@ -232,7 +236,7 @@ START_TEST(transactions_one_after_the_other_do_not_mix)
 	begin(_i);
 	PASS(_i, &relays[2], "INCR", "a");
 	read_key("a", &answers[1]);
-	redis_transaction_end(redis, on_abort, &aborted);
+	redis_transaction_end(redis, on_end, &aborted);
 	expect_text(&relays[0], ":2\r\n");
 	expect_text(&relays[1], ":3\r\n");
 	expect_text(&relays[2], ":4\r\n");
@@ -257,11 +261,12 @@ END_TEST
 
 /* ---- nothing comes of it ---- */
 
-static void expect_aborted(bool has_error, const char *part)
+static void expect_aborted(const char *part)
 {
 	ck_assert_uint_eq(aborted.n, 1);
+	ck_assert_uint_eq(aborted.ends, 1);
 	ck_assert_uint_eq(aborted.answered, 0);
-	ck_assert_msg(aborted.has_error == has_error && strstr(aborted.text, part), "%d \"%s\" without \"%s\"", aborted.has_error, aborted.text, part);
+	ck_assert_msg(strstr(aborted.text, part), "\"%s\" without \"%s\"", aborted.text, part);
 }
 
 START_TEST(refused_command_aborts_all)
@@ -271,9 +276,9 @@ START_TEST(refused_command_aborts_all)
 	PASS(_i, &relays[0], "GET");
 	read_key("a", &answers[1]);
 	end();
-	expect_answer(&answers[0], REDIS_ERROR);
-	expect_answer(&answers[1], REDIS_ERROR);
-	expect_aborted(true, "EXECABORT Transaction discarded because of previous errors.");
+	expect_answer(&answers[0], REDIS_ABORTED);
+	expect_answer(&answers[1], REDIS_ABORTED);
+	expect_aborted("EXECABORT Transaction discarded because of previous errors.");
 	ck_assert_str_eq(answers[0].error, aborted.text);
 	expect_text(&relays[0], "-EXECABORT Transaction discarded because of previous errors.\r\n");
 	expect_stored("a", NULL);
@@ -289,14 +294,53 @@ START_TEST(lack_of_memory_aborts_all)
 	write_key("b", "one", REDIS_ALWAYS, &answers[1]);
 	PASS(_i, &relays[0], "PING");
 	end();
-	expect_answer(&answers[0], REDIS_ERROR);
-	expect_answer(&answers[1], REDIS_ERROR);
-	expect_aborted(true, "EXECABORT");
+	expect_answer(&answers[0], REDIS_ABORTED);
+	expect_answer(&answers[1], REDIS_ABORTED);
+	expect_aborted("EXECABORT");
 	wait_relayed(&relays[0]);
 	ck_assert_msg(strncmp(relays[0].bytes.data, "-EXECABORT", 10) == 0 && !relays[0].is_lost, "%.*s", (int)relays[0].bytes.len, relays[0].bytes.data);
 	told("CONFIG SET maxmemory 0");
 	expect_stored("a", "old");
 	ck_assert(redis_up(redis));
+}
+END_TEST
+
+START_TEST(operations_alone_fail_one_by_one)
+{
+	told("CONFIG SET maxmemory 1");
+	begin(_i);
+	write_key("b", "one", REDIS_ALWAYS, &answers[0]);
+	end();
+	expect_answer(&answers[0], REDIS_ERROR);
+	expect_aborted("EXECABORT");
+	clear();
+	kill_server();
+	run_until(!is_all_up() && !redis_up(redis), LIMIT_MS);
+	begin(_i);
+	read_key("a", &answers[0]);
+	end();
+	expect_answer(&answers[0], REDIS_DOWN);
+	expect_aborted("UNAVAILABLE redis: ");
+}
+END_TEST
+
+/* Without MULTI the commands would be carried out one by one. */
+START_TEST(user_without_multi_has_no_transactions)
+{
+	redis_free(redis);
+	told("ACL SETUSER default -multi");
+	open_redis();
+	run_until(is_all_up(), LIMIT_MS);
+	begin(_i);
+	write_key("a", "one", REDIS_ALWAYS, &answers[0]);
+	PASS(_i, &relays[0], "INCR", "n");
+	end_at_once();
+	expect_answer(&answers[0], REDIS_ABORTED);
+	expect_aborted("NOPERM");
+	expect_text(&relays[0], "-NOPERM Redis does not allow MULTI to the user in redis.url\r\n");
+	expect_stored("a", NULL);
+	PASS(_i, &relays[1], "INCR", "n");
+	expect_text(&relays[1], ":1\r\n");
 }
 END_TEST
 
@@ -311,9 +355,10 @@ static void send_some(int resp)
 
 static void expect_all_down(const char *part)
 {
-	expect_answer(&answers[0], REDIS_DOWN);
-	expect_answer(&answers[1], REDIS_DOWN);
-	expect_aborted(false, part);
+	expect_answer(&answers[0], REDIS_ABORTED);
+	expect_answer(&answers[1], REDIS_ABORTED);
+	expect_aborted("UNAVAILABLE redis: ");
+	ck_assert_msg(strstr(aborted.text, part), "%s", aborted.text);
 	expect_lost(&relays[0], part);
 	for (size_t i = 0; i < 3; i++)
 		event_base_loop(base, EVLOOP_NONBLOCK);
@@ -391,6 +436,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, refused_command_aborts_all, 2, 4);
 	tcase_add_loop_test(tc, lack_of_memory_aborts_all, 2, 4);
+	tcase_add_loop_test(tc, operations_alone_fail_one_by_one, 2, 4);
+	tcase_add_loop_test(tc, user_without_multi_has_no_transactions, 2, 4);
 	tcase_add_loop_test(tc, transaction_while_redis_is_down_is_answered_at_once, 2, 4);
 	tcase_add_loop_test(tc, server_lost_before_it_answers_is_told_once, 2, 4);
 	tcase_add_loop_test(tc, server_that_hangs_is_waited_for_no_longer_than_the_timeout, 2, 4);

@@ -1,0 +1,72 @@
+/* Where the keys of a request are; see command.h. The table has what Redis's COMMAND says (first,
+ * last, step), and how to find those that it does not say. */
+#include "command.h"
+
+#include <ctype.h>
+
+/* The words from first up to end, as far as there are so many. */
+static void add_span(const struct call *call, struct key_spans *s, size_t first, size_t end, size_t step)
+{
+	if (end > call->argc)
+		end = call->argc;
+	if (first < end)
+		s->spans[s->n++] = (struct key_span){first, end, step};
+}
+
+static size_t number_at(const struct call *call, size_t i)
+{
+	const struct request_arg *a = &call->argv[i];
+	size_t n = 0;
+	for (size_t at = 0; at < a->len; at++) {
+		if (!isdigit((unsigned char)a->data[at]) || n > call->argc)
+			return n > call->argc ? n : 0; /* not a number: Redis says so */
+		n = n * 10 + (size_t)(a->data[at] - '0');
+	}
+	return n;
+}
+
+static void add_counted(const struct call *call, struct key_spans *s, size_t at, size_t step)
+{
+	if (at < call->argc)
+		add_span(call, s, at + 1, at + 1 + number_at(call, at) * step, step);
+}
+
+/* The last of those is the one that counts, where both are there. */
+static void add_stored(const struct call *call, struct key_spans *s)
+{
+	for (size_t i = 2; i + 1 < call->argc && s->n < KEY_SPANS_MAX; i++)
+		if (call_arg_is(call, i, "STORE") || call_arg_is(call, i, "STOREDIST"))
+			add_span(call, s, i + 1, i + 2, 1);
+}
+
+/* XREADGROUP GROUP name consumer: those may be any words. The first half of what is behind STREAMS is keys. */
+static void add_streams(const struct call *call, struct key_spans *s)
+{
+	size_t i = call_arg_is(call, 1, "GROUP") ? 4 : 1;
+	while (i < call->argc && !call_arg_is(call, i, "STREAMS"))
+		i++;
+	if (i < call->argc)
+		add_span(call, s, i + 1, i + 1 + (call->argc - i - 1) / 2, 1);
+}
+
+struct key_spans command_key_spans(const struct call *call)
+{
+	const struct command *c = call->command;
+	struct key_spans s = {.n = 0};
+	if (!c) {
+		add_span(call, &s, 1, 2, 1);
+		return s;
+	}
+	if (c->first_key)
+		add_span(call, &s, (size_t)c->first_key,
+			1 + (c->last_key < 0 ? call->argc + (size_t)c->last_key : (size_t)c->last_key), (size_t)c->step);
+	if (c->more_keys > 0)
+		add_counted(call, &s, (size_t)c->more_keys, 1);
+	else if (c->more_keys == KEYS_COUNTED_PAIRS)
+		add_counted(call, &s, 1, 2);
+	else if (c->more_keys == KEYS_STORED)
+		add_stored(call, &s);
+	else if (c->more_keys == KEYS_STREAMS)
+		add_streams(call, &s);
+	return s;
+}
