@@ -132,17 +132,17 @@ bool catalog_passes(const struct catalog *c);
 /* A type declares the key of these bytes. */
 bool catalog_declares(const struct catalog *c, const char *data, size_t len);
 
-/* Sends the command to Redis and hands on its reply (in this version of RESP) as it comes;
+/* Sends the command to Redis and hands on its reply as it comes;
  * see redis_bytes_fn. Unless it only reads, keys in it that the catalog declares are read
  * anew afterwards. Only if catalog_passes. */
 typedef redis_bytes_fn catalog_bytes_fn;
-void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, size_t argc, bool reads,
+void catalog_pass(struct catalog *c, struct redis_route route, const struct request_arg *argv, size_t argc, bool reads,
 	catalog_bytes_fn done, void *arg);
 
 /* Between begin and end, in one turn of the loop, what is asked of the catalog goes to
  * Redis as one transaction; see redis_transaction_begin, also for on_end, which is called once, perhaps before
  * catalog_end returns. Each call is answered all the same. */
-void catalog_begin(struct catalog *c, int resp);
+void catalog_begin(struct catalog *c, struct redis_route route);
 void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg);
 
 /* Drops everything from memory; what is being fetched is not stored. */

@@ -72,7 +72,7 @@ static struct passing *passing_new(struct catalog *c, const struct request_arg *
 	return p;
 }
 
-void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, size_t argc, bool reads,
+void catalog_pass(struct catalog *c, struct redis_route route, const struct request_arg *argv, size_t argc, bool reads,
 	catalog_bytes_fn done, void *arg)
 {
 	struct buf b = BUF_INIT;
@@ -88,17 +88,17 @@ void catalog_pass(struct catalog *c, int resp, const struct request_arg *argv, s
 	p->done = done;
 	p->arg = arg;
 	forget_keys(p);
-	redis_pass(c->tiers.redis, resp, b.data, b.len, on_bytes, p);
+	redis_pass(c->tiers.redis, route, b.data, b.len, on_bytes, p);
 	buf_free(&b);
 }
 
 /* ---- transactions ---- */
 
-void catalog_begin(struct catalog *c, int resp)
+void catalog_begin(struct catalog *c, struct redis_route route)
 {
 	c->is_in_transaction = true;
 	if (c->tiers.redis)
-		redis_transaction_begin(c->tiers.redis, resp);
+		redis_transaction_begin(c->tiers.redis, route);
 }
 
 void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg)

@@ -148,6 +148,11 @@ bool call_is_passed(const struct call *call)
 	return true;
 }
 
+struct redis_route call_route(const struct call *call)
+{
+	return (struct redis_route){call->resp, client_id(call->client)};
+}
+
 bool command_is_redis(const struct call *call)
 {
 	const struct command *c = call->command;

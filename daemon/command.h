@@ -9,6 +9,7 @@
 #include "../proto/request.h"
 #include "client.h"
 #include "key.h"
+#include "redis.h"
 #include "server.h"
 
 enum command_flags {
@@ -133,6 +134,9 @@ void call_on_counted(void *slot, const struct outcome *o);
 
 /* True if no key of the request is declared and Redis takes such commands as they are. */
 bool call_is_passed(const struct call *call);
+
+/* What it is passed on for; see redis.h. */
+struct redis_route call_route(const struct call *call);
 
 /* True if Redis takes the request as it is: it is unknown here, not ours, or call_is_passed. */
 bool command_is_redis(const struct call *call);

@@ -23,7 +23,7 @@ struct keyspace_call {
 	struct server *server;
 	void (*render)(struct keyspace_call *k, const char *data, size_t len);
 	struct buf reply;
-	int resp;
+	struct redis_route route;
 	bool is_too_long;
 	unsigned tries;                 /* RANDOMKEY */
 };
@@ -115,9 +115,9 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 static void ask(struct call *call, void (*render)(struct keyspace_call *, const char *, size_t), unsigned tries)
 {
 	struct keyspace_call *k = xcalloc(1, sizeof(*k));
-	*k = (struct keyspace_call){.slot = call_defer(call), .server = call->server, .render = render, .resp = call->resp, .tries = tries};
+	*k = (struct keyspace_call){.slot = call_defer(call), .server = call->server, .render = render, .route = call_route(call), .tries = tries};
 	call->is_passed = true;
-	catalog_pass(call->server->catalog, call->resp, call->argv, call->argc, true, on_bytes, k);
+	catalog_pass(call->server->catalog, k->route, call->argv, call->argc, true, on_bytes, k);
 }
 
 static void ask_again(struct keyspace_call *k)
@@ -125,11 +125,11 @@ static void ask_again(struct keyspace_call *k)
 	static const struct request_arg randomkey = {.data = "RANDOMKEY", .len = 9};
 	buf_free(&k->reply);
 	if (--k->tries == 0) {
-		reply_add_null(&k->slot->out.bytes, k->resp);
+		reply_add_null(&k->slot->out.bytes, k->route.resp);
 		end(k);
 		return;
 	}
-	catalog_pass(k->server->catalog, k->resp, &randomkey, 1, true, on_bytes, k);
+	catalog_pass(k->server->catalog, k->route, &randomkey, 1, true, on_bytes, k);
 }
 
 /* ---- memory's answer ---- */

@@ -127,7 +127,7 @@ void command_pass(struct call *call)
 	bool reads = call->command && call->command->flags & COMMAND_READ;
 	struct key_room *room = NULL;
 	struct request_arg *argv = hash_names(call, &room);
-	catalog_pass(call->server->catalog, call->resp, argv ? argv : call->argv, call->argc, reads, on_bytes, p);
+	catalog_pass(call->server->catalog, call_route(call), argv ? argv : call->argv, call->argc, reads, on_bytes, p);
 	free(argv);
 	key_room_free(room);
 }

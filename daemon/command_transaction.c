@@ -177,7 +177,7 @@ static void execute(struct execution *x)
 		return;
 	}
 	x->owed = 1;
-	catalog_begin(c, x->slot->resp);
+	catalog_begin(c, (struct redis_route){x->slot->resp, client_id(client)});
 	for (struct parked *p = x->queue->first; p; p = p->next)
 		run_one(x, client, p, &x->replies[i++]);
 	catalog_end(c, on_end, x);

@@ -26,7 +26,7 @@ static void on_state(void *arg, bool up)
 	if (up)
 		r->watch.on_up(r->watch.arg);
 	tracking_on_data(r->tracking, up);
-	for (int i = 0; i < 2 && r->relays[i]; i++)
+	for (int i = 0; i < REDIS_RELAYS && r->relays[i]; i++)
 		redis_link_hold(r->relays[i], !up);
 }
 
@@ -69,9 +69,9 @@ struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, 
 	redis_filling_init(r, base, conf->timeout_ms);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
 		.on_state = on_state, .latency = &r->latency, .arg = r});
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < REDIS_RELAYS; i++)
 		r->relays[i] = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached-pass",
-			.on_state = on_relay_state, .relay_resp = 2 + i, .is_held = true,
+			.on_state = on_relay_state, .relay_resp = 2 + i / REDIS_RELAYS_OF_VERSION, .is_held = true,
 			.latency = &r->latency, .arg = r});
 	r->tracking = tracking_new(&(struct tracking_options){.base = base, .conf = conf, .data = r->link,
 		.prefixes = watch->prefixes, .n_prefixes = watch->n_prefixes, .on_change = on_change,
@@ -84,8 +84,8 @@ void redis_free(struct redis *r)
 	if (!r)
 		return;
 	redis_link_free(r->link);
-	redis_link_free(r->relays[0]);
-	redis_link_free(r->relays[1]);
+	for (int i = 0; i < REDIS_RELAYS; i++)
+		redis_link_free(r->relays[i]);
 	tracking_free(r->tracking);
 	redis_filling_free(r);
 	free(r);
@@ -104,7 +104,10 @@ const char *redis_breaker(const struct redis *r)
 /* The relays are let go when the link comes up. */
 bool redis_is_coming(const struct redis *r)
 {
-	return redis_link_is_trying(r->link) || redis_link_is_trying(r->relays[0]) || redis_link_is_trying(r->relays[1]);
+	bool is_trying = redis_link_is_trying(r->link);
+	for (int i = 0; i < REDIS_RELAYS; i++)
+		is_trying |= redis_link_is_trying(r->relays[i]);
+	return is_trying;
 }
 
 const char *redis_reason(const struct redis *r)
@@ -421,9 +424,9 @@ void redis_edit(struct redis *r, const struct key *key, const struct redis_edit 
 
 /* ---- passing on ---- */
 
-struct redis_link *redis_relay_of(const struct redis *r, int resp)
+struct redis_link *redis_relay_of(const struct redis *r, struct redis_route route)
 {
-	return r->relays[resp == 3];
+	return r->relays[(route.resp == 3) * REDIS_RELAYS_OF_VERSION + route.client % REDIS_RELAYS_OF_VERSION];
 }
 
 bool redis_passes(const struct redis *r)
@@ -431,12 +434,12 @@ bool redis_passes(const struct redis *r)
 	return r->passes;
 }
 
-void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
+void redis_pass(struct redis *r, struct redis_route route, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
 {
 	if (r->open)
 		redis_transaction_relay(r->open, bytes, len, done, arg);
 	else
-		redis_link_relay(redis_relay_of(r, resp), bytes, len, 1, done, arg);
+		redis_link_relay(redis_relay_of(r, route), bytes, len, 1, done, arg);
 }
 
 /* ---- scanning ---- */
@@ -515,20 +518,24 @@ void redis_scan(struct redis *r, const char *prefix, size_t prefix_len, redis_ea
 size_t redis_pending(const struct redis *r)
 {
 	size_t n = redis_link_stats(r->link)->pending;
-	for (int i = 0; i < 2 && r->relays[i]; i++)
+	for (int i = 0; i < REDIS_RELAYS; i++)
 		n += redis_link_stats(r->relays[i])->pending;
 	return n;
 }
 
+static void add_stats(struct redis_stats *sum, const struct redis_link *link)
+{
+	const struct redis_link_stats *s = redis_link_stats(link);
+	sum->commands += s->commands;
+	sum->pending += redis_link_up(link) ? s->pending : 0;
+}
+
 const struct redis_stats *redis_stats(struct redis *r)
 {
-	const struct redis_link *links[] = {r->link, r->relays[0], r->relays[1]};
 	r->stats = (struct redis_stats){.errors = r->stats.errors};
-	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
-		const struct redis_link_stats *s = redis_link_stats(links[i]);
-		r->stats.commands += s->commands;
-		r->stats.pending += redis_link_up(links[i]) ? s->pending : 0;
-	}
+	add_stats(&r->stats, r->link);
+	for (int i = 0; i < REDIS_RELAYS; i++)
+		add_stats(&r->stats, r->relays[i]);
 	r->stats.timeouts = redis_link_stats(r->link)->timeouts;
 	r->stats.connects = redis_link_stats(r->link)->connects;
 	r->stats.drops = redis_link_stats(r->link)->drops;

@@ -142,9 +142,16 @@ void redis_exists(struct redis *r, const struct key *key, redis_done_fn done, vo
 /* redis.pass_through is on. */
 bool redis_passes(const struct redis *r);
 
-/* Sends a command (RESP, a whole request) over a connection of its own, in this version of RESP (2 or 3),
- * and hands its reply on as the bytes come; see redis_bytes_fn. */
-void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_bytes_fn done, void *arg);
+/* On whose behalf: it has a connection of its version of RESP, and always the same, which it shares with
+ * some of the others. So its commands stay in order, and a reply that takes long holds up few. */
+struct redis_route {
+	int resp;               /* 2 or 3 */
+	uint64_t client;
+};
+
+/* Sends a command (RESP, a whole request) over the connection of that route, and hands its reply on as
+ * the bytes come; see redis_bytes_fn. */
+void redis_pass(struct redis *r, struct redis_route route, const char *bytes, size_t len, redis_bytes_fn done, void *arg);
 
 /* From begin to end, which come in one turn of the loop, whatever is sent to Redis is
  * gathered; then it goes out in one write between MULTI and EXEC. Each operation and each
@@ -155,7 +162,7 @@ void redis_pass(struct redis *r, int resp, const char *bytes, size_t len, redis_
  * operations are REDIS_ABORTED. If none was, each fails as if it had been sent alone. */
 #define REDIS_TRANSACTION_MAX ((size_t)512 << 20)       /* bytes of all its replies */
 typedef void (*redis_end_fn)(void *arg, const char *error);
-void redis_transaction_begin(struct redis *r, int resp);
+void redis_transaction_begin(struct redis *r, struct redis_route route);
 void redis_transaction_end(struct redis *r, redis_end_fn on_end, void *arg);
 
 /* ---- leases: one fetch for the fleet; see redis_lease.c ---- */

@@ -16,6 +16,9 @@ struct transaction;
 
 #define REDIS_AWAITED_TOLD_MS 1000      /* what those who waited for a fetch are told stays for so long: till they have asked */
 
+#define REDIS_RELAYS_OF_VERSION 4
+#define REDIS_RELAYS (2 * REDIS_RELAYS_OF_VERSION)
+
 struct fill;
 struct batch;
 
@@ -31,13 +34,13 @@ struct filling {
 
 struct redis {
 	struct redis_link *link;        /* carries every command of ours */
-	struct redis_link *relays[2];   /* carry what clients have for Redis, and transactions, in RESP2 and RESP3 */
+	struct redis_link *relays[REDIS_RELAYS];        /* carry what clients have for Redis, and transactions: those of RESP2, then those of RESP3 */
 	bool passes;                    /* redis.pass_through */
 	struct transaction *open;       /* takes the commands of operations while it is being made; see redis_transaction.c */
 	struct tracking *tracking;
 	struct redis_watch watch;
 	struct redis_stats stats;
-	struct histogram latency;       /* of the commands of all three links */
+	struct histogram latency;       /* of the commands of all these links */
 	struct filling filling;
 };
 
@@ -70,8 +73,7 @@ void redis_op_fail(struct redis_op *op, enum redis_status status, const char *er
 void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
 void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg);
 
-/* The link that relays replies in this version of RESP. */
-struct redis_link *redis_relay_of(const struct redis *r, int resp);
+struct redis_link *redis_relay_of(const struct redis *r, struct redis_route route);
 
 /* SET as part of op; see redis_write_as. */
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,

@@ -23,7 +23,7 @@ struct member {
 
 struct transaction {
 	struct redis *redis;
-	int resp;
+	struct redis_route route;
 	struct buf commands;
 	struct buf reply;               /* EXEC's, as it comes in */
 	struct member *members;
@@ -33,10 +33,10 @@ struct transaction {
 	void *arg;
 };
 
-void redis_transaction_begin(struct redis *r, int resp)
+void redis_transaction_begin(struct redis *r, struct redis_route route)
 {
 	struct transaction *t = xcalloc(1, sizeof(*t));
-	*t = (struct transaction){.redis = r, .resp = resp};
+	*t = (struct transaction){.redis = r, .route = route};
 	reply_add_array(&t->commands, 1);
 	redis_add_word(&t->commands, "MULTI");
 	r->open = t;
@@ -164,7 +164,7 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 
 static void send_all(struct transaction *t)
 {
-	struct redis_link *relay = redis_relay_of(t->redis, t->resp);
+	struct redis_link *relay = redis_relay_of(t->redis, t->route);
 	reply_add_array(&t->commands, 1);
 	redis_add_word(&t->commands, "EXEC");
 	if (t->commands.failed) {

@@ -104,6 +104,26 @@ START_TEST(names_are_hashed_in_transactions_too)
 }
 END_TEST
 
+/* ---- connections ---- */
+
+START_TEST(clients_share_several_connections_to_redis)
+{
+	struct world w = start();
+	redisContext *clients[8];
+	for (int i = 0; i < 8; i++) {
+		clients[i] = harness_connect(w.h);
+		expect(clients[i], i ? "\"x\"" : "nil", "GETSET u:a x");
+	}
+	redisReply *list = ask(w.redis, "CLIENT LIST");
+	int used = 0;
+	for (const char *at = list->str; (at = strstr(at, "cmd=getset")); at++)
+		used++;
+	ck_assert_int_eq(used, 4);
+	freeReplyObject(list);
+	harness_free(w.h);
+}
+END_TEST
+
 /* ---- what memory holds of them ---- */
 
 START_TEST(what_a_passed_command_changed_is_read_anew)
@@ -143,6 +163,7 @@ int main(void)
 		keys_that_memory_alone_keeps_are_found_wherever_they_stand,
 		names_are_hashed_wherever_they_stand,
 		names_are_hashed_in_transactions_too,
+		clients_share_several_connections_to_redis,
 		what_a_passed_command_changed_is_read_anew,
 		a_write_after_a_passed_one_in_a_transaction_is_what_is_read,
 	};

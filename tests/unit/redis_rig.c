@@ -53,7 +53,7 @@ void open_redis(void)
 
 bool is_all_up(void)
 {
-	return redis_up(redis) && redis_link_up(redis_relay_of(redis, 2)) && redis_link_up(redis_relay_of(redis, 3));
+	return redis_up(redis) && are_relays_up(redis);
 }
 
 void setup_redis(void)

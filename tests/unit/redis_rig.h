@@ -20,7 +20,7 @@ void setup_redis(void);
 void teardown_rig(void);
 
 void open_redis(void);
-bool is_all_up(void);                   /* the link and both relays */
+bool is_all_up(void);                   /* the link and the relays */
 
 /* Of a call with a redis_done_fn. */
 struct answer {

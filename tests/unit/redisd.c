@@ -1,4 +1,5 @@
 /* A redis-server for tests; see redisd.h. */
+#include "../../daemon/redis_op.h"
 #include "redisd.h"
 
 #include <check.h>
@@ -213,4 +214,12 @@ int redisd_main(Suite *s)
 	srunner_free(runner);
 	(void)nftw(folder, on_file_remove, 8, FTW_DEPTH | FTW_PHYS);    /* best effort: it is in /tmp */
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+bool are_relays_up(const struct redis *r)
+{
+	bool is_up = true;
+	for (int i = 0; i < REDIS_RELAYS; i++)
+		is_up &= redis_link_up(r->relays[i]);
+	return is_up;
 }

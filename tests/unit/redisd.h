@@ -62,4 +62,7 @@ void wait_at_most(int64_t end_ms, const char *condition, const char *file, int l
 /* Runs the loop for ms. Only to see that something does not happen. */
 void run_for(int64_t ms);
 
+struct redis;
+bool are_relays_up(const struct redis *r);
+
 #endif

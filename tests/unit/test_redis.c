@@ -64,8 +64,8 @@ static void bring_up(void)
 static void bring_all_up(void)
 {
 	open_link();
-	run_until(redis_coherence(redis) == COHERENCE_TRACKING && redis_link_up(redis_relay_of(redis, 2))
-		&& redis_link_up(redis_relay_of(redis, 3)) && redis_stats(redis)->pending == 0, LIMIT_MS);
+	run_until(redis_coherence(redis) == COHERENCE_TRACKING && are_relays_up(redis)
+		&& redis_stats(redis)->pending == 0, LIMIT_MS);
 }
 
 static void setup(void)

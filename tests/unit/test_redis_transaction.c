@@ -57,7 +57,7 @@ static void on_end(void *arg, const char *error)
 static void begin(int resp)
 {
 	clock_update();
-	redis_transaction_begin(redis, resp);
+	redis_transaction_begin(redis, (struct redis_route){.resp = resp});
 }
 
 static void end(void)
@@ -96,7 +96,7 @@ static void pass(int resp, const char *const *words, struct relayed *r)
 {
 	struct buf b = BUF_INIT;
 	add_command(&b, words);
-	redis_pass(redis, resp, b.data, b.len, on_relayed, r);
+	redis_pass(redis, (struct redis_route){.resp = resp}, b.data, b.len, on_relayed, r);
 	buf_free(&b);
 }
 
