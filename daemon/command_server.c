@@ -1,6 +1,5 @@
 /* Commands about the daemon: figures, settings, the list of commands; and HASHKEY. */
 #include <cjson/cJSON.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "catalog.h"
 #include "clock.h"
 #include "command.h"
+#include "glob.h"
 #include "hashkey.h"
 #include "memory.h"
 #include "metrics.h"
@@ -205,7 +205,8 @@ static bool setting_matches(const struct call *call, const char *name)
 {
 	for (size_t i = 2; i < call->argc; i++) {
 		char *pattern = xstrndup(call->argv[i].data, call->argv[i].len);
-		bool matches = fnmatch(pattern, name, FNM_CASEFOLD) == 0;
+		command_lower(pattern, pattern, call->argv[i].len + 1);
+		bool matches = glob_matches(pattern, strlen(pattern), name, strlen(name));
 		free(pattern);
 		if (matches)
 			return true;
