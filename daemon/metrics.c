@@ -128,6 +128,17 @@ static uint64_t ready(const struct page *p)
 	return !status_unready(p->server);
 }
 
+static void add_reloads(struct page *p, const struct metric *m)
+{
+	exposition_sample(p->out, m->name, "result=\"success\"", p->server->stats.reloads);
+	exposition_sample(p->out, m->name, "result=\"refused\"", p->server->stats.reloads_refused);
+}
+
+static void add_conf_time(struct page *p, const struct metric *m)
+{
+	exposition_seconds(p->out, m->name, "", (uint64_t)p->server->stats.conf_at_ms * 1000);
+}
+
 /* ---- clients ---- */
 
 static uint64_t clients(const struct page *p)
@@ -399,6 +410,8 @@ static const struct metric metrics[] = {
 	NUMBER("catcached_clients_max", GAUGE, clients_max, "Clients that may be connected (listen.max_clients)."),
 	NUMBER("catcached_connections_total", COUNTER, connections, "Connections accepted."),
 	NUMBER("catcached_connections_rejected_total", COUNTER, rejected, "Connections turned away at catcached_clients_max."),
+	OTHER("catcached_config_reloads_total", COUNTER, add_reloads, "SIGHUPs after which the configuration was taken, or refused as bad."),
+	OTHER("catcached_config_last_reload_success_timestamp_seconds", GAUGE, add_conf_time, "When the configuration in force was read, in seconds since 1970."),
 	OTHER("catcached_clients_closed_total", COUNTER, add_closed,
 		"Clients closed because they owed to read more than listen.max_output (output), or said nothing for listen.idle_timeout (idle)."),
 	NUMBER("catcached_protocol_errors_total", COUNTER, protocol_errors, "Requests that broke the protocol: each closed its connection."),
