@@ -337,6 +337,7 @@ void conf_free(struct conf *c)
 	free(c->admin_users);
 	free(c->listen_path);
 	free(c->log_level);
+	free(c->log_format);
 	free(c->admin_host);
 	free(c->guard);
 	free(c->file);

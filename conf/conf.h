@@ -102,6 +102,7 @@ struct conf {
 	struct conf_redis redis;
 	struct conf_database database;
 	char *log_level;                /* error, warning, info, debug */
+	char *log_format;               /* logfmt, json */
 	struct conf_type *types;        /* in the order of the file */
 	size_t n_types;
 	unsigned n_places;              /* of tables by type: more than every type.index, */

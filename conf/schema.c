@@ -73,6 +73,8 @@ const struct schema_row schema_rows[] = {
 		.help = "what goes to standard error"},
 	{"log", "level", KIND_WORD, CONF(log_level), .def = "info", .words = "error|warning|info|debug",
 		.help = "least important event that is logged"},
+	{"log", "format", KIND_WORD, CONF(log_format), .def = "logfmt", .words = "logfmt|json",
+		.help = "how an event is written"},
 
 	{"", "types", KIND_TYPES, NO_FIELD, .required = true,
 		.help = "the cache types, each under its name"},

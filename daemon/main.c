@@ -78,6 +78,12 @@ static int check_config(const char *file)
 
 /* ---- the process ---- */
 
+static void set_log(const struct conf *conf)
+{
+	log_set_level((enum log_level)log_level_named(conf->log_level));
+	log_set_json(strcmp(conf->log_format, "json") == 0);
+}
+
 /* Large values come and go as mappings of their own, so that what is freed goes back
  * to the system at once and does not leave holes; glibc would otherwise raise the
  * threshold to the largest block freed. */
@@ -172,7 +178,7 @@ static void on_reloaded(void *arg)
 	d->conf = d->next;
 	d->next = NULL;
 	server_set_conf(d->server, d->conf);
-	log_set_level((enum log_level)log_level_named(d->conf->log_level));
+	set_log(d->conf);
 	d->server->stats.reloads++;
 	d->server->stats.conf_at_ms = clock_wall_ms();
 	log_info("reloaded", "file=%s types=%zu", log_quote(d->file), d->conf->n_types);
@@ -213,6 +219,7 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	catalog_tick(d->catalog);
+	log_tell_left_out(false);
 }
 
 /* The daemon can serve. */
@@ -387,7 +394,7 @@ static int run(const char *file)
 	set_up_allocator();
 	clock_update();
 	srandom((unsigned)clock_us());
-	log_set_level((enum log_level)log_level_named(d.conf->log_level));
+	set_log(d.conf);
 	signal(SIGPIPE, SIG_IGN);
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
@@ -398,6 +405,7 @@ static int run(const char *file)
 	stop(&d);
 	if (status == 0)
 		log_info("stopped", "%s", "");
+	log_tell_left_out(true);
 	return status;
 }
 
