@@ -197,6 +197,7 @@ const struct command commands[] = {
 	{"EXPLAIN", 2, READ, 1, 1, 1, command_explain, NULL, "catalog", "What GET would do now and why, for a person.", 0},
 	{"REFRESH", -2, WRITE, 1, 1, 1, command_refresh, NULL, "catalog", "Fetches now and replaces the value.", 0},
 	{"INVALIDATE", -2, WRITE | ADMIN, 0, 0, 0, command_invalidate, NULL, "catalog", "DEL for a type, or for prefix*.", 0},
+	{"WARM", -1, WRITE | ADMIN, 0, 0, 0, command_warm, NULL, "catalog", "Loads the warm lists of types, or of all.", 0},
 	{"HASHKEY", 2, FAST, 0, 0, 0, command_hashkey, NULL, "catalog", "The canonical key of a request context.", 0},
 
 	{"PING", -1, FAST, 0, 0, 0, command_ping, NULL, "connection", "PONG, or the argument.", 0},

@@ -22,6 +22,7 @@
 #include "status.h"
 #include "tiers.h"
 #include "version.h"
+#include "warm.h"
 
 #define LABELS_MAX 160          /* a type and what else there is: names are short and need no escaping */
 
@@ -137,6 +138,19 @@ static void add_reloads(struct page *p, const struct metric *m)
 static void add_conf_time(struct page *p, const struct metric *m)
 {
 	exposition_seconds(p->out, m->name, "", (uint64_t)p->server->stats.conf_at_ms * 1000);
+}
+
+static void add_warm(struct page *p, const struct metric *m)
+{
+	struct warm_figures f = warm_figures(p->server->warmer);
+	exposition_sample(p->out, m->name, "result=\"success\"", f.loaded);
+	exposition_sample(p->out, m->name, "result=\"failure\"", f.failed);
+}
+
+static uint64_t warm_left(const struct page *p)
+{
+	struct warm_figures f = warm_figures(p->server->warmer);
+	return f.total - f.done;
 }
 
 /* ---- clients ---- */
@@ -405,6 +419,8 @@ static const struct metric metrics[] = {
 	OTHER("process_resident_memory_bytes", GAUGE, add_resident, "Memory that the process holds."),
 	OTHER("process_cpu_seconds_total", COUNTER, add_cpu, "Time on processors, of all threads."),
 	NUMBER("catcached_ready", GAUGE, ready, "1 while /readyz says that requests may be sent here."),
+	OTHER("catcached_warm_keys_total", COUNTER, add_warm, "Keys of warm lists that were loaded, or could not be."),
+	NUMBER("catcached_warm_keys_left", GAUGE, warm_left, "Keys of the warm lists being loaded that are not done yet."),
 
 	NUMBER("catcached_clients", GAUGE, clients, "Clients connected."),
 	NUMBER("catcached_clients_max", GAUGE, clients_max, "Clients that may be connected (listen.max_clients)."),
