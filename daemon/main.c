@@ -375,6 +375,8 @@ static int start(struct daemon *d)
 	}
 	static const struct reload_owner owner = {on_good_file, on_refused};
 	d->reloader = reload_new(d->base, d->file, &owner, d);
+	if (d->conf->snapshot)
+		catalog_load(d->catalog, d->conf->snapshot);
 	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
 	begin_opening(d);
@@ -418,6 +420,8 @@ static void wind_up(struct daemon *d)
 	d->server = NULL;
 	catalog_finish(d->catalog);
 	settle(d, SETTLE_MS);
+	if (d->conf->snapshot)
+		catalog_save(d->catalog, d->conf->snapshot);
 }
 
 static void stop(struct daemon *d)
