@@ -26,7 +26,7 @@
 
 #define EXPIRE_INTERVAL_MS 100
 #define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
-#define LOOK_MS 10              /* at the start, between two looks whether Redis is there, */
+#define LOOK_MS 2               /* at the start, between two looks whether Redis is there, */
 #define OPEN_MS 1000            /* for so long at the most */
 #define DRAIN_MS 3000           /* at the end, for what is owed to clients */
 #define SETTLE_MS 1000          /* after it, for what Redis is still to be told */
@@ -294,6 +294,7 @@ static void begin_opening(struct daemon *d)
 	d->patience = evtimer_new(d->base, on_impatience, d);
 	d->opening = event_new(d->base, -1, EV_PERSIST, on_opening, d);
 	event_add(d->opening, &(struct timeval){.tv_usec = LOOK_MS * 1000});
+	on_opening(-1, 0, d);
 }
 
 static void watch(struct daemon *d)
