@@ -1,6 +1,5 @@
 /* Commands about the keys as a whole: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHDB. They show what
  * Redis holds, without the daemon's own keys; where Redis is off, what memory holds. */
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "catalog.h"
 #include "clock.h"
 #include "command.h"
+#include "glob.h"
 #include "memory.h"
 
 #define RANDOM_TRIES 100
@@ -140,7 +140,7 @@ static bool is_redis_off(const struct call *call)
 }
 
 struct listing {
-	const char *pattern;            /* NULL: all */
+	const struct request_arg *pattern;      /* NULL: all */
 	bool is_empty;                  /* nothing matches (TYPE list) */
 	struct buf keys;
 	size_t n, max;                  /* max: keys to be listed at the most */
@@ -151,12 +151,10 @@ static void list_entry(void *arg, const struct memory_entry *e)
 	struct listing *l = arg;
 	if (l->is_empty || l->n >= l->max || !memory_value(e) || clock_ms() >= e->expires_ms)
 		return;
-	char *key = xstrndup(memory_key(e), e->key_len);
-	if (!l->pattern || fnmatch(l->pattern, key, 0) == 0) {
-		reply_add_bulk(&l->keys, memory_key(e), e->key_len);
-		l->n++;
-	}
-	free(key);
+	if (l->pattern && !glob_matches(l->pattern->data, l->pattern->len, memory_key(e), e->key_len, false))
+		return;
+	reply_add_bulk(&l->keys, memory_key(e), e->key_len);
+	l->n++;
 }
 
 static void reply_listing(struct call *call, struct listing *l)
@@ -181,7 +179,7 @@ static bool read_cursor(const struct request_arg *a, uint64_t *cursor)
 }
 
 /* The options of SCAN. False: the error reply is written. */
-static bool read_scan(struct call *call, struct listing *l, char **pattern, int64_t *count)
+static bool read_scan(struct call *call, struct listing *l, int64_t *count)
 {
 	for (size_t i = 2; i < call->argc; i += 2) {
 		bool has_value = i + 1 < call->argc;
@@ -191,8 +189,7 @@ static bool read_scan(struct call *call, struct listing *l, char **pattern, int6
 			if (*count > 0)
 				continue;
 		} else if (has_value && call_arg_is(call, i, "MATCH")) {
-			free(*pattern);
-			*pattern = xstrndup(call->argv[i + 1].data, call->argv[i + 1].len);
+			l->pattern = &call->argv[i + 1];
 			continue;
 		} else if (has_value && call_arg_is(call, i, "TYPE")) {
 			l->is_empty = !call_arg_is(call, i + 1, "string");
@@ -208,24 +205,22 @@ static void scan_memory(struct call *call)
 {
 	struct memory *m = catalog_memory(call->server->catalog);
 	struct listing l = {.max = SIZE_MAX};
-	char *pattern = NULL, text[24];
+	char text[24];
 	uint64_t cursor;
 	int64_t count = 10;
 	if (!read_cursor(&call->argv[1], &cursor)) {
 		call_error(call, "ERR invalid cursor");
-	} else if (read_scan(call, &l, &pattern, &count)) {
-		l.pattern = pattern;
+	} else if (read_scan(call, &l, &count)) {
 		cursor = memory_scan(m, cursor, count < SCAN_COUNT_MAX ? (size_t)count : SCAN_COUNT_MAX, list_entry, &l);
 		snprintf(text, sizeof(text), "%" PRIu64, cursor);
 		reply_add_array(&call->out->bytes, 2);
 		reply_add_bulk_str(&call->out->bytes, text);
 		reply_listing(call, &l);
 	}
-	free(pattern);
 }
 
 /* All of memory in one go is looked at for KEYS, as Redis does it; SCAN is the better way. */
-static void keys_of_memory(struct call *call, const char *pattern, size_t max)
+static void keys_of_memory(struct call *call, const struct request_arg *pattern, size_t max)
 {
 	struct listing l = {.pattern = pattern, .max = max};
 	bool wants_any = max == 1;
@@ -257,13 +252,10 @@ void command_scan(struct call *call)
 
 void command_keys(struct call *call)
 {
-	if (!is_redis_off(call)) {
+	if (is_redis_off(call))
+		keys_of_memory(call, &call->argv[1], SIZE_MAX);
+	else
 		ask(call, render_keys, 0);
-		return;
-	}
-	char *pattern = xstrndup(call->argv[1].data, call->argv[1].len);
-	keys_of_memory(call, pattern, SIZE_MAX);
-	free(pattern);
 }
 
 void command_randomkey(struct call *call)

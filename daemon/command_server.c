@@ -1,6 +1,5 @@
 /* Commands about the daemon: figures, settings, the list of commands; and HASHKEY. */
 #include <cjson/cJSON.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "catalog.h"
 #include "clock.h"
 #include "command.h"
+#include "glob.h"
 #include "hashkey.h"
 #include "memory.h"
 #include "metrics.h"
@@ -203,14 +203,10 @@ static const struct setting {
 
 static bool setting_matches(const struct call *call, const char *name)
 {
-	for (size_t i = 2; i < call->argc; i++) {
-		char *pattern = xstrndup(call->argv[i].data, call->argv[i].len);
-		bool matches = fnmatch(pattern, name, FNM_CASEFOLD) == 0;
-		free(pattern);
-		if (matches)
-			return true;
-	}
-	return false;
+	bool matches = false;
+	for (size_t i = 2; i < call->argc; i++)
+		matches |= glob_matches(call->argv[i].data, call->argv[i].len, name, strlen(name), true);
+	return matches;
 }
 
 void command_config_get(struct call *call)
