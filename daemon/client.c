@@ -120,6 +120,8 @@ static void mark_done(struct slot *s)
 /* An error that is known now goes behind the replies that are still owed. */
 static void reply_error_now(struct client *c, const char *text)
 {
+	if (c->replies != CLIENT_REPLIES_ON)
+		return;
 	struct slot *s = c->first ? slot_new(c) : NULL;
 	reply_add_error(s ? &s->out.bytes : &c->out.bytes, text);
 	if (s)
@@ -139,8 +141,6 @@ static void run_request(struct client *c, const struct request_arg *argv, size_t
 		c->replies = CLIENT_REPLIES_ON;
 	c->server->stats.commands++;
 	command_run(&call);
-	if (call.slot && c->replies == CLIENT_REPLIES_ON && is_silent && call.command && call.command->run == command_client_reply)
-		call.slot->is_silent = false; /* CLIENT REPLY ON answers for itself */
 	if (!call.is_deferred)
 		histogram_add_instant(command_latency(&call));
 	if (call.slot && !call.is_deferred)

@@ -70,13 +70,22 @@ void command_acl_whoami(struct call *call)
 	reply_add_bulk_str(&call->out->bytes, "default");
 }
 
+/* Replies are sent from this one on. */
+static void speak(struct call *call)
+{
+	client_set_replies(call->client, CLIENT_REPLIES_ON);
+	if (call->slot)
+		call->slot->is_silent = false;
+}
+
 void command_reset(struct call *call)
 {
 	struct client *c = call->client;
 	client_set_queue(c, NULL);
 	client_set_resp(c, 2);
 	client_set_name(c, "", 0);
-	client_set_replies(c, CLIENT_REPLIES_ON);
+	if (client_is_mute(c))
+		speak(call);
 	reply_add_simple(&call->out->bytes, "RESET");
 }
 
@@ -221,23 +230,19 @@ void command_client_getredir(struct call *call)
 	call_integer(call, -1);
 }
 
-/* OFF and SKIP have no reply themselves. */
+/* OFF and SKIP have no reply themselves; SKIP changes nothing while they are off. */
 void command_client_reply(struct call *call)
 {
-	static const struct {
-		const char *word;
-		enum client_replies replies;
-	} modes[] = {{"ON", CLIENT_REPLIES_ON}, {"OFF", CLIENT_REPLIES_OFF}, {"SKIP", CLIENT_REPLIES_SKIP}};
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (!call_arg_is(call, 2, modes[i].word))
-			continue;
-		if (modes[i].replies != CLIENT_REPLIES_SKIP || !client_is_mute(call->client)) /* SKIP changes nothing while they are off */
-			client_set_replies(call->client, modes[i].replies);
-		if (modes[i].replies == CLIENT_REPLIES_ON)
-			call_ok(call);
-		return;
+	if (call_arg_is(call, 2, "ON")) {
+		speak(call);
+		call_ok(call);
+	} else if (call_arg_is(call, 2, "OFF")) {
+		client_set_replies(call->client, CLIENT_REPLIES_OFF);
+	} else if (!call_arg_is(call, 2, "SKIP")) {
+		call_error(call, "ERR syntax error");
+	} else if (!client_is_mute(call->client)) {
+		client_set_replies(call->client, CLIENT_REPLIES_SKIP);
 	}
-	call_error(call, "ERR syntax error");
 }
 
 static void add_pair(struct buf *b, const char *name, const char *value)

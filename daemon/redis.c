@@ -64,7 +64,9 @@ static void on_relay_state(void *arg, bool up)
 struct redis *redis_new(struct event_base *base, const struct conf_redis *conf, const struct redis_watch *watch)
 {
 	struct redis *r = xcalloc(1, sizeof(*r));
+	r->base = base;
 	r->watch = *watch;
+	TAILQ_INIT(&r->transactions);
 	r->passes = conf->pass_through;
 	redis_filling_init(r, base, conf->timeout_ms);
 	r->link = redis_link_new(base, &(struct redis_link_options){.conf = conf, .name = "catcached",
@@ -83,6 +85,7 @@ void redis_free(struct redis *r)
 {
 	if (!r)
 		return;
+	redis_transactions_finish(r);
 	redis_link_free(r->link);
 	for (int i = 0; i < REDIS_RELAYS; i++)
 		redis_link_free(r->relays[i]);

@@ -36,7 +36,9 @@ struct redis {
 	struct redis_link *link;        /* carries every command of ours */
 	struct redis_link *relays[REDIS_RELAYS];        /* carry what clients have for Redis, and transactions: those of RESP2, then those of RESP3 */
 	bool passes;                    /* redis.pass_through */
+	struct event_base *base;
 	struct transaction *open;       /* takes the commands of operations while it is being made; see redis_transaction.c */
+	TAILQ_HEAD(transactions, transaction) transactions;     /* whose replies are here */
 	struct tracking *tracking;
 	struct redis_watch watch;
 	struct redis_stats stats;
@@ -72,6 +74,9 @@ void redis_op_fail(struct redis_op *op, enum redis_status status, const char *er
 /* A command for the transaction that is open; its reply comes through done, or relayed. */
 void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
 void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg);
+
+/* Gives out at once what is left of the replies that are here. */
+void redis_transactions_finish(struct redis *r);
 
 struct redis_link *redis_relay_of(const struct redis *r, struct redis_route route);
 

@@ -4,15 +4,21 @@
  *                                                  |
  *        each operation gets its element of EXEC's reply as if it had been sent alone
  *
- * They go over the relays: an EXEC on the data link would clear the WATCH of a fill. */
+ * They go over the relays: an EXEC on the data link would clear the WATCH of a fill.
+ *
+ * Elements are given out slice by slice, so that the loop turns meanwhile. */
+#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../proto/buf.h"
 #include "../proto/reply.h"
 #include "../proto/reply_scan.h"
+#include "clock.h"
 #include "redis_op.h"
 #include "redis_reply.h"
+
+#define SLICE 500               /* elements given out in one go: some 0.5 ms */
 
 /* Whose reply an element is: one of the two. */
 struct member {
@@ -26,6 +32,9 @@ struct transaction {
 	struct redis_route route;
 	struct buf commands;
 	struct buf reply;               /* EXEC's, as it comes in */
+	size_t told, at;                /* so many elements have been given out; where the next one begins */
+	struct event *more;
+	TAILQ_ENTRY(transaction) link;  /* in transactions of redis, while they are given out */
 	struct member *members;
 	size_t n, cap;
 	bool is_mixed;                  /* commands were passed */
@@ -67,6 +76,8 @@ void redis_transaction_relay(struct transaction *t, const char *bytes, size_t le
 
 static void transaction_free(struct transaction *t)
 {
+	if (t->more)
+		event_free(t->more);
 	buf_free(&t->commands);
 	buf_free(&t->reply);
 	free(t->members);
@@ -116,6 +127,41 @@ static void give(const struct member *m, const char *data, size_t len)
 		redis_reply_read(data, len, m->done, m->arg);
 }
 
+static void give_out(struct transaction *t, size_t max)
+{
+	for (size_t end = t->n - t->told > max ? t->told + max : t->n; t->told < end; t->told++) {
+		const struct member *m = &t->members[t->told];
+		const char *data = t->reply.data + t->at;
+		size_t len = reply_length(data, t->reply.len - t->at);
+		if (m->relayed)
+			m->relayed(m->arg, data, len, true, "");
+		else
+			give(m, data, len);
+		t->at += len;
+	}
+	if (t->told < t->n) {
+		event_add(t->more, &(struct timeval){0});
+		return;
+	}
+	TAILQ_REMOVE(&t->redis->transactions, t, link);
+	transaction_free(t);
+}
+
+static void on_more(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	clock_update();
+	give_out(arg, SLICE);
+}
+
+void redis_transactions_finish(struct redis *r)
+{
+	struct transaction *t;
+	while ((t = TAILQ_FIRST(&r->transactions)))
+		give_out(t, SIZE_MAX);
+}
+
+/* Takes t over. */
 static void distribute(struct transaction *t)
 {
 	struct reply_element head;
@@ -124,22 +170,19 @@ static void distribute(struct transaction *t)
 		char *error = xstrndup(head.data, head.len);
 		fail_all(t, error, "");
 		free(error);
+		transaction_free(t);
 		return;
 	}
 	if (!at || head.type != '*' || (size_t)head.number != t->n) {
 		fail_all(t, NULL, "a reply that is not understood");
+		transaction_free(t);
 		return;
 	}
+	t->at = at;
+	t->more = evtimer_new(t->redis->base, on_more, t);
+	TAILQ_INSERT_TAIL(&t->redis->transactions, t, link);
 	t->on_end(t->arg, NULL);
-	for (size_t i = 0; i < t->n; i++) {
-		const struct member *m = &t->members[i];
-		size_t len = reply_length(t->reply.data + at, t->reply.len - at);
-		if (m->relayed)
-			m->relayed(m->arg, t->reply.data + at, len, true, "");
-		else
-			give(m, t->reply.data + at, len);
-		at += len;
-	}
+	give_out(t, SLICE);
 }
 
 static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const char *reason)
@@ -153,12 +196,11 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 	}
 	if (data && !is_end)
 		return;
-	if (data && t->reply.failed)
-		fail_all(t, "ERR the replies of the transaction are too large together; it was executed", "");
-	else if (data)
+	if (data && !t->reply.failed) {
 		distribute(t);
-	else
-		fail_all(t, NULL, reason);
+		return;
+	}
+	fail_all(t, data ? "ERR the replies of the transaction are too large together; it was executed" : NULL, reason);
 	transaction_free(t);
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../proto/buf.h"
@@ -326,6 +327,53 @@ START_TEST(large_values_in_redis_alone_are_as_in_redis)
 }
 END_TEST
 
+/* ---- dialogues ---- */
+
+/* What is sent on a new connection, which is then closed for writing: all that comes back, up to its end, is the same. */
+static const char *const dialogues[] = {
+	"CLIENT REPLY OFF\nPING\nCLIENT REPLY SKIP\nPING\nCLIENT REPLY ON\nPING a\n",
+	"CLIENT REPLY SKIP\nPING\nPING a\n", "CLIENT REPLY SKIP\nCLIENT REPLY SKIP\nPING\nPING a\n", "CLIENT REPLY SKIP\nCLIENT REPLY ON\nPING a\n",
+	"CLIENT REPLY SKIP\nCLIENT REPLY bad\nPING a\n", "CLIENT REPLY OFF\nCLIENT REPLY bad\nPING\n", "CLIENT REPLY SKIP\nNOSUCH\nPING a\n",
+	"CLIENT REPLY OFF\nRESET\nPING a\n", "CLIENT REPLY SKIP\nRESET\nPING a\n", "CLIENT REPLY OFF\nQUIT\n", "CLIENT REPLY OFF\n*x\r\n", "CLIENT REPLY SKIP\n*x\r\n",
+	"CLIENT REPLY OFF\nMULTI\nPING\nEXEC\nCLIENT REPLY ON\n", "CLIENT REPLY SKIP\nMULTI\nPING\nEXEC\n", "MULTI\nCLIENT REPLY SKIP\nPING\nDISCARD\nPING a\n",
+	"MULTI\nPING\nRESET\nEXEC\nPING\n", "MULTI\nPING\nQUIT\n", "MULTI\nMULTI\nPING\nEXEC\n", "MULTI\nGET\nPING\nEXEC\nPING\n", "MULTI\nNOSUCH a b\nEXEC\n",
+	"EXEC\nDISCARD\nMULTI\nDISCARD\nDISCARD\n", "MULTI\nEXEC x\nEXEC\n", "MULTI\nDISCARD x\nEXEC\n", "MULTI\nMULTI x\nEXEC\n", "MULTI\nSELECT 0\nSELECT 99\nEXEC\n",
+	"MULTI\nAUTH x\nAUTH default x\nAUTH nobody x\nEXEC\n", "MULTI\nCLIENT SETNAME n\nCLIENT GETNAME\nEXEC\nCLIENT GETNAME\nRESET\nCLIENT GETNAME\n",
+	"HELLO 4\nHELLO x\nHELLO 2 AUTH\nHELLO 2 SETNAME\nHELLO 2 SETNAME \"a b\"\nHELLO 2 FOO\nHELLO 2 AUTH nobody x\nPING\n",
+	"\nPING\n\r\nPING\r\n*0\r\n*-1\r\nPING\n", "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$1\r\nx\r\n*1\r\n$x\r\n", "PING \"\n", "PING 'a\n", "PING \"a\"b\n",
+	"*1\r\n$-1\r\n", "*1\r\n$536870913\r\n", "*99999999999999999999\r\n", "*1\r\nPING\r\n", "*1\n$4\nPING\n", "GET\nGET a b\nSET a\nNOSUCH\nCLIENT\nCLIENT NOSUCH\nCONFIG NOSUCH\n",
+};
+
+static void read_to_end(int fd, struct buf *all)
+{
+	char bytes[4096];
+	ssize_t n;
+	while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+		buf_add(all, bytes, (size_t)n);
+	buf_add(all, "", 1);
+}
+
+START_TEST(dialogues_are_as_with_redis)
+{
+	struct world w = start(&setups['e' - 'a']);
+	const char *const sockets[2] = {w.reference, w.tested};
+	for (size_t i = 0; i < LENGTH(dialogues); i++) {
+		struct buf said[2] = {BUF_INIT, BUF_INIT};
+		for (int k = 0; k < 2; k++) {
+			int fd = differ_connect(sockets[k]);
+			raw_send(fd, dialogues[i]);
+			shutdown(fd, SHUT_WR);
+			read_to_end(fd, &said[k]);
+			close(fd);
+		}
+		ck_assert_msg(strcmp(said[0].data, said[1].data) == 0, "%s\nRedis says:\n%s\nand here it is:\n%s", dialogues[i], said[0].data, said[1].data);
+		buf_free(&said[0]);
+		buf_free(&said[1]);
+	}
+	harness_free(w.h);
+}
+END_TEST
+
 /* ---- what is meant to differ ---- */
 
 /* Requests, a line each, and how the replies begin. The generator makes none of these. */
@@ -380,6 +428,7 @@ int main(void)
 		declared_keys_in_memory_alone_end_as_in_redis,
 		large_values_in_memory_and_redis_are_as_in_redis,
 		large_values_in_redis_alone_are_as_in_redis,
+		dialogues_are_as_with_redis,
 		what_differs_is_meant_to,
 	};
 	return harness_main("differential", tests, sizeof(tests) / sizeof(tests[0]));
