@@ -36,7 +36,7 @@ struct conf_fetch {
 
 struct conf_type {
 	char *name;
-	unsigned index;                 /* place in conf.types */
+	unsigned index;                 /* its place in tables by type: see conf.n_places */
 	char *key;                      /* as written: models:gateway:{name} */
 	size_t prefix_len;              /* bytes of key before {name}; the whole key when exact */
 	bool exact;                     /* no {name} */
@@ -103,6 +103,8 @@ struct conf {
 	char *log_level;                /* error, warning, info, debug */
 	struct conf_type *types;        /* in the order of the file */
 	size_t n_types;
+	unsigned n_places;              /* of tables by type: more than every type.index, */
+	unsigned undeclared;            /* and the place for keys of no type */
 	struct conf_type **by_prefix;   /* conf_match's: the same, in the order of their prefixes */
 };
 
@@ -118,6 +120,13 @@ struct conf_errors {
  * with at least one error added to errors. No error shows a password. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
 void conf_free(struct conf *c);
+
+/* c is to follow before: types that are the same still (conf_is_same_type) get the places that they had, all others
+ * places that no type has had; so what is kept by place goes on to mean the same. Called once, before c is used. */
+void conf_succeed(struct conf *c, const struct conf *before);
+
+/* What is held for keys of a may be held for those of b: name, key, hash_names, format and tiers are the same. */
+bool conf_is_same_type(const struct conf_type *a, const struct conf_type *b);
 void conf_errors_free(struct conf_errors *errors);
 
 /* The type that declares key: the longest literal prefix wins, an exact key before

@@ -58,7 +58,7 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 	c->sweep = evtimer_new(base, on_sweep, c);
 	tiers_init(&c->tiers, conf, tiers_new_memory(conf));
 	c->history = history_new();
-	c->replay = replay_new(conf->n_types + 1);
+	c->replay = replay_new(conf->n_places);
 	c->flights = flights_new(base, &c->tiers, c->history, c->replay);
 	catalog_cascades_init(c, base);
 	c->tiers.cpu = workers_new(base, "cpu", CPU_THREADS, CPU_QUEUE);
@@ -177,7 +177,7 @@ const struct conf_type *catalog_type(struct catalog *c, const struct key *key)
  * started where it is due. It may be gone from memory then. */
 static bool may_serve(struct catalog *c, const struct key *key, const struct memory_entry *e, bool refreshes)
 {
-	const struct conf_type *type = &c->tiers.conf->types[e->type];
+	const struct conf_type *type = c->tiers.types[e->type];
 	enum freshness fresh = tiers_judge(&c->tiers, type, e);
 	if (fresh == FRESH_HELD || fresh == FRESH_SUSPECT)
 		return false;

@@ -57,26 +57,29 @@ void catalog_cascade(struct catalog *c, const struct conf_type *type)
 
 void catalog_cascades_fire(struct catalog *c)
 {
-	for (size_t i = 0; i < c->tiers.conf->n_types; i++)
-		if (evtimer_pending(c->cascades[i].timer, NULL)) {
-			event_del(c->cascades[i].timer);
-			on_timer(-1, 0, &c->cascades[i]);
-		}
+	for (size_t i = 0; i < c->tiers.conf->n_types; i++) {
+		struct cascade *cascade = &c->cascades[c->tiers.conf->types[i].index];
+		if (!evtimer_pending(cascade->timer, NULL))
+			continue;
+		event_del(cascade->timer);
+		on_timer(-1, 0, cascade);
+	}
 }
 
 void catalog_cascades_init(struct catalog *c, struct event_base *base)
 {
 	const struct conf *conf = c->tiers.conf;
-	c->cascades = xcalloc(conf->n_types, sizeof(*c->cascades));
+	c->cascades = xcalloc(conf->n_places, sizeof(*c->cascades));
 	for (size_t i = 0; i < conf->n_types; i++) {
-		c->cascades[i] = (struct cascade){.catalog = c, .type = &conf->types[i]};
-		c->cascades[i].timer = evtimer_new(base, on_timer, &c->cascades[i]);
+		struct cascade *cascade = &c->cascades[conf->types[i].index];
+		*cascade = (struct cascade){.catalog = c, .type = &conf->types[i], .timer = evtimer_new(base, on_timer, cascade)};
 	}
 }
 
 void catalog_cascades_fini(struct catalog *c)
 {
 	for (size_t i = 0; c->cascades && i < c->tiers.conf->n_types; i++)
-		event_free(c->cascades[i].timer);
+		event_free(c->cascades[c->tiers.conf->types[i].index].timer);
 	free(c->cascades);
+	c->cascades = NULL;
 }

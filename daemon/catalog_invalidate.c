@@ -38,14 +38,14 @@ static bool is_meant(void *arg, const struct key *key)
 	if (key->len < p->len || memcmp(key->data, p->prefix, p->len) != 0)
 		return false;
 	const struct conf_type *type = conf_match(p->conf, key->data, key->len);
-	return type && (!p->type || p->type == type);
+	return type && (!p->type || p->type->index == type->index);
 }
 
 /* Keys of type may be among those meant. */
 static bool is_touched(const struct pattern *p, const struct conf_type *type)
 {
 	size_t common = type->prefix_len < p->len ? type->prefix_len : p->len;
-	return (!p->type || p->type == type) && memcmp(type->key, p->prefix, common) == 0;
+	return (!p->type || p->type->index == type->index) && memcmp(type->key, p->prefix, common) == 0;
 }
 
 /* ---- the end ---- */
@@ -91,7 +91,7 @@ static void on_dropped(void *arg, unsigned type, uint64_t live)
 {
 	struct invalidation *inv = arg;
 	struct tiers *t = &inv->catalog->tiers;
-	*(tiers_has_redis(t, &t->conf->types[type]) ? &inv->in_both : &inv->in_memory) += live;
+	*(tiers_has_redis(t, t->types[type]) ? &inv->in_both : &inv->in_memory) += live;
 	t->counters[type].drops += live;
 	if (--inv->pending == 0)
 		finish(inv);

@@ -80,7 +80,7 @@ struct cJSON *catalog_stats(struct catalog *c, const struct conf_type *type)
 struct catalog_reads catalog_reads(const struct catalog *c)
 {
 	struct catalog_reads reads = {0};
-	for (size_t i = 0; i <= c->tiers.conf->n_types; i++) {
+	for (size_t i = 0; i < c->tiers.n_places; i++) {
 		const struct type_counters *t = &c->tiers.counters[i];
 		reads.hits += t->memory_hits + t->absent_hits;
 		reads.misses += t->misses;
@@ -92,7 +92,7 @@ void catalog_info(struct catalog *c, struct buf *b)
 {
 	struct catalog_reads reads = catalog_reads(c);
 	uint64_t expired = 0, evicted = 0;
-	for (size_t i = 0; i <= c->tiers.conf->n_types; i++) {
+	for (size_t i = 0; i < c->tiers.n_places; i++) {
 		const struct memory_type_stats *m = memory_type_stats(c->tiers.memory, (unsigned)i);
 		expired += m->expired;
 		evicted += m->evictions;

@@ -123,7 +123,7 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
 	fetch_part_fn part, void *catalog)
 {
 	struct fetcher *f = xcalloc(1, sizeof(*f));
-	f->courses = xcalloc(conf->n_types, sizeof(*f->courses));
+	f->courses = xcalloc(conf->n_places, sizeof(*f->courses));
 	TAILQ_INIT(&f->refused);
 	f->refusal = evtimer_new(base, on_refusal, f);
 	bool assembles = is_used(conf, CONF_FETCH_ASSEMBLE);

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../proto/buf.h"
 #include "memory_drop.h"
@@ -54,6 +55,18 @@ struct memory *memory_new(uint64_t limit, const struct memory_bounds *types, siz
 	memory_table_init(&m->table, limit / MEMORY_ENTRY_MIN);
 	m->bytes = memory_table_bytes(&m->table);
 	return m;
+}
+
+void memory_set_bounds(struct memory *m, uint64_t limit, const struct memory_bounds *types, size_t n_types)
+{
+	assert(n_types >= m->n_types && n_types <= MEMORY_TYPES_MAX);
+	m->types = xrealloc(m->types, n_types * sizeof(*m->types));
+	memset(m->types + m->n_types, 0, (n_types - m->n_types) * sizeof(*m->types));
+	m->n_types = n_types;
+	for (size_t i = 0; i < n_types; i++)
+		m->types[i].bounds = types[i];
+	m->limit = limit;
+	memory_table_set_most(&m->table, limit / MEMORY_ENTRY_MIN);
 }
 
 static bool is_past(const struct memory *m, const struct memory_entry *e, int64_t now_ms)
@@ -246,12 +259,30 @@ void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, siz
 		drop_finish(m, d);
 }
 
+/* After the bounds were changed. True if more is over them. */
+static bool fit(struct memory *m)
+{
+	size_t work = 0;
+	for (size_t i = 0; i < m->n_types; i++)
+		for (struct type *t = &m->types[i]; t->bounds.max_entries && t->stats.entries > t->bounds.max_entries; work++) {
+			if (work >= MEMORY_SLICE)
+				return true;
+			evict_one(m, t);
+		}
+	for (; m->bytes > m->limit && m->entries; work++) {
+		if (work >= MEMORY_SLICE)
+			return true;
+		evict_one(m, NULL);
+	}
+	return false;
+}
+
 bool memory_sweep(struct memory *m)
 {
 	struct memory_drop *d = TAILQ_FIRST(&m->drops);
 	if (d && drop_slice(m, d))
 		drop_finish(m, d);
-	return !TAILQ_EMPTY(&m->drops);
+	return !TAILQ_EMPTY(&m->drops) || fit(m);
 }
 
 uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg)

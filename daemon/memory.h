@@ -31,7 +31,7 @@ struct memory_entry {
 	uint64_t is_apart : 1;                  /* the value is in a block of its own */
 	int64_t expires_ms;                     /* end of its logical TTL; MEMORY_FOREVER: none */
 	uint32_t epoch;                         /* of the tracking it came under; see tiers.h */
-	uint16_t type;                          /* index in conf.types */
+	uint16_t type;                          /* its place, see conf.h */
 	char rest[];                            /* the value, or a pointer to it; then the key */
 };
 
@@ -76,6 +76,7 @@ struct memory_type_stats {
 };
 
 /* What is settled for a type. */
+#define MEMORY_TYPES_MAX UINT16_MAX
 struct memory_bounds {
 	uint64_t max_entries;                   /* 0: no bound of its own */
 	int64_t keep_ms;                        /* how long its values are kept past their end */
@@ -84,6 +85,9 @@ struct memory_bounds {
 /* limit: bytes for everything the table holds, allocator overhead and the table itself included. */
 struct memory *memory_new(uint64_t limit, const struct memory_bounds *types, size_t n_types);
 void memory_free(struct memory *m);
+
+/* New bounds, for as many types as before or more. What is over them now goes with the next puts and sweeps. */
+void memory_set_bounds(struct memory *m, uint64_t limit, const struct memory_bounds *types, size_t n_types);
 
 /* The entry of key at now_ms, or NULL; one that is past its end, and past its type's keep_ms
  * if it has a value, is dropped. memory_get counts as use for eviction, memory_peek does not. */
@@ -109,7 +113,7 @@ typedef void (*memory_dropped_fn)(void *arg, unsigned type, uint64_t live);
 void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms,
 	memory_dropped_fn dropped, void *arg);
 
-/* The next slice. True if there are more: memory_sweep is then to be called again soon. */
+/* The next slice, of that or of what is over the bounds. True if there are more: memory_sweep is then to be called again soon. */
 bool memory_sweep(struct memory *m);
 
 /* Walks the table, a part at a call: from cursor 0 on, with the cursor that each call gives

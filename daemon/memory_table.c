@@ -52,6 +52,17 @@ struct memory_entry *memory_table_find(const struct memory_table *t, const struc
 	return e;
 }
 
+void memory_table_set_most(struct memory_table *t, size_t most)
+{
+	if (most <= t->most)
+		return;
+	void *room = mremap(t->buckets, t->most * sizeof(*t->buckets), most * sizeof(*t->buckets), MREMAP_MAYMOVE);
+	if (room == MAP_FAILED)
+		return; /* then chains get longer */
+	t->buckets = room;
+	t->most = most;
+}
+
 static void push(struct memory_bucket *bucket, struct memory_entry *e)
 {
 	e->chain = bucket->first;

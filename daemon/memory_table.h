@@ -26,6 +26,9 @@ struct memory_table {
 
 /* Room for that many buckets is reserved as addresses alone; memory is taken by those in use. */
 void memory_table_init(struct memory_table *t, size_t most);
+
+/* Room for more buckets, if there is any. */
+void memory_table_set_most(struct memory_table *t, size_t most);
 void memory_table_fini(struct memory_table *t);
 
 size_t memory_table_bytes(const struct memory_table *t);

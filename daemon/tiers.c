@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../proto/buf.h"
 #include "clock.h"
@@ -63,33 +64,70 @@ static void settle_trust(struct tiers *t, enum coherence now)
 		int64_t ms = type->in_redis && memory_ttl_ms(type) ? memory_ttl_ms(type) : INT64_MAX;
 		if (type->in_redis && now == COHERENCE_PUBSUB && ms > PUBSUB_TRUST_MS)
 			ms = PUBSUB_TRUST_MS;
-		t->trusts[i] = (struct trust){.max_age_ms = ms, .part = is_refreshed_ahead(type) ? type->refresh_ahead : 1};
+		t->trusts[type->index] = (struct trust){.max_age_ms = ms, .part = is_refreshed_ahead(type) ? type->refresh_ahead : 1};
 	}
+}
+
+static struct memory_bounds *bounds_of(const struct conf *conf)
+{
+	struct memory_bounds *bounds = xcalloc(conf->n_places, sizeof(*bounds));
+	for (size_t i = 0; i < conf->n_types; i++) {
+		const struct conf_type *type = &conf->types[i];
+		bounds[type->index] = (struct memory_bounds){.max_entries = type->max_entries, .keep_ms = tiers_window_ms(type)};
+	}
+	return bounds;
 }
 
 struct memory *tiers_new_memory(const struct conf *conf)
 {
-	struct memory_bounds *bounds = xcalloc(conf->n_types + 1, sizeof(*bounds));
-	for (size_t i = 0; i < conf->n_types; i++)
-		bounds[i] = (struct memory_bounds){.max_entries = conf->types[i].max_entries, .keep_ms = tiers_window_ms(&conf->types[i])};
-	struct memory *m = memory_new(conf->memory_limit, bounds, conf->n_types + 1);
+	struct memory_bounds *bounds = bounds_of(conf);
+	struct memory *m = memory_new(conf->memory_limit, bounds, conf->n_places);
 	free(bounds);
 	return m;
+}
+
+/* An array of elements of that size grows with what is new all zero. */
+static void *grow(void *array, size_t size, size_t from, size_t to)
+{
+	char *grown = xrealloc(array, to * size);
+	memset(grown + from * size, 0, (to - from) * size);
+	return grown;
+}
+
+static void set_places(struct tiers *t, const struct conf *conf)
+{
+	size_t had = t->n_places;
+	t->conf = conf;
+	t->n_places = conf->n_places;
+	t->undeclared = (struct conf_type){.name = "undeclared", .index = conf->undeclared, .in_redis = true, .max_value = conf->max_request};
+	t->types = grow(t->types, sizeof(*t->types), had, t->n_places);
+	t->counters = grow(t->counters, sizeof(*t->counters), had, t->n_places);
+	t->trusts = grow(t->trusts, sizeof(*t->trusts), had, t->n_places);
+	t->fetches = grow(t->fetches, sizeof(*t->fetches), had, t->n_places);
+	for (size_t i = 0; i < conf->n_types; i++)
+		t->types[conf->types[i].index] = &conf->types[i];
+	t->types[conf->undeclared] = &t->undeclared;
 }
 
 void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory)
 {
 	*t = (struct tiers){.conf = conf, .memory = memory, .epoch = 1};
-	t->undeclared = (struct conf_type){.name = "undeclared", .index = (unsigned)conf->n_types,
-		.in_redis = true, .max_value = conf->max_request};
-	t->counters = xcalloc(conf->n_types + 1, sizeof(*t->counters));
-	t->trusts = xcalloc(conf->n_types + 1, sizeof(*t->trusts));
+	set_places(t, conf);
 	settle_trust(t, COHERENCE_AWAY);
-	t->fetches = xcalloc(conf->n_types + 1, sizeof(*t->fetches));
+}
+
+void tiers_set_conf(struct tiers *t, const struct conf *conf)
+{
+	set_places(t, conf);
+	struct memory_bounds *bounds = bounds_of(conf);
+	memory_set_bounds(t->memory, conf->memory_limit, bounds, conf->n_places);
+	free(bounds);
+	settle_trust(t, t->redis ? redis_coherence(t->redis) : COHERENCE_AWAY);
 }
 
 void tiers_fini(struct tiers *t)
 {
+	free(t->types);
 	free(t->counters);
 	free(t->trusts);
 	free(t->fetches);

@@ -77,8 +77,10 @@ struct tiers {
 	uint32_t trusted_epoch;         /* entries from before it are suspect; 0: none is */
 	bool is_guarded;                /* the guard key exists, as far as is known */
 	uint64_t guard_changes;         /* how often is_guarded has changed */
-	struct conf_type undeclared;    /* keys of no type: in Redis only; its index is conf->n_types */
-	struct type_counters *counters; /* by type index, undeclared last; so are fetches and trusts */
+	struct conf_type undeclared;    /* keys of no type: in Redis only; its place is conf->undeclared */
+	size_t n_places;
+	const struct conf_type **types; /* by place, as are counters, fetches and trusts: the type that is there, or was last */
+	struct type_counters *counters;
 	struct type_fetches *fetches;
 	struct recent recent;
 	struct trust *trusts;
@@ -90,6 +92,9 @@ struct memory *tiers_new_memory(const struct conf *conf);
 /* The parts are the caller's and outlive it. */
 void tiers_init(struct tiers *t, const struct conf *conf, struct memory *memory);
 void tiers_fini(struct tiers *t);
+
+/* Another configuration, which has succeeded the one before (conf_succeed) and outlives t, too. */
+void tiers_set_conf(struct tiers *t, const struct conf *conf);
 
 /* The type that declares key, or t->undeclared. */
 const struct conf_type *tiers_type(const struct tiers *t, const struct key *key);
