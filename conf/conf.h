@@ -83,6 +83,7 @@ struct conf_database {
 };
 
 struct conf {
+	struct conf *before;            /* for whoever keeps those before it; not conf_free's */
 	char *file;
 	char *listen_path;
 	mode_t listen_mode;

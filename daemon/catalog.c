@@ -25,10 +25,7 @@
 
 /* ---- making and unmaking ---- */
 
-static void part(void *catalog, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg);
-
-/* Between two slices the loop serves whoever else is there. */
-static void sweep_soon(struct catalog *c)
+void catalog_sweep_soon(struct catalog *c)
 {
 	event_add(c->sweep, &(struct timeval){.tv_sec = 0});
 }
@@ -42,36 +39,36 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	if (c->expires_much)
 		c->expires_much = memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
 	if (goes_on || c->expires_much)
-		sweep_soon(c);
+		catalog_sweep_soon(c);
 }
 
 void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
 	memory_dropped_fn dropped, void *arg)
 {
 	memory_drop_prefix(c->tiers.memory, type->index, prefix, len, clock_ms(), dropped, arg);
-	sweep_soon(c);
+	catalog_sweep_soon(c);
 }
 
 struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 {
 	struct catalog *c = xcalloc(1, sizeof(*c));
+	c->base = base;
 	c->sweep = evtimer_new(base, on_sweep, c);
 	tiers_init(&c->tiers, conf, tiers_new_memory(conf));
 	c->history = history_new();
 	c->replay = replay_new(conf->n_places);
 	c->flights = flights_new(base, &c->tiers, c->history, c->replay);
-	catalog_cascades_init(c, base);
+	catalog_cascades_init(c);
 	c->tiers.cpu = workers_new(base, "cpu", CPU_THREADS, CPU_QUEUE);
 	if (!c->tiers.cpu)
 		goto fail;
-	c->fetcher = fetcher_new(base, conf, c->tiers.cpu, part, c);
+	c->fetcher = fetcher_new(base, conf, c->tiers.cpu, catalog_part, c);
 	if (!c->fetcher)
 		goto fail;
 	flights_set_fetcher(c->flights, c->fetcher);
-	if (!conf->redis.off) {
-		struct redis_watch watch = catalog_watch_init(c);
-		c->tiers.redis = redis_new(base, &conf->redis, &watch);
-	}
+	catalog_set_guard(c);
+	if (!conf->redis.off)
+		catalog_watch(c, watcher_new(c, conf));
 	return c;
 fail:
 	catalog_free(c);
@@ -84,16 +81,15 @@ void catalog_free(struct catalog *c)
 {
 	if (!c)
 		return;
+	catalog_reload_cancel(c);
 	catalog_cascades_fini(c);
 	while (memory_sweep(c->tiers.memory))
 		;
 	flights_close(c->flights);
-	redis_free(c->tiers.redis);
-	c->tiers.redis = NULL;
+	catalog_watch_fini(c);
 	fetcher_free(c->fetcher);
 	workers_free(c->tiers.cpu);
 	flights_free(c->flights);
-	catalog_watch_fini(c);
 	event_free(c->sweep);
 	replay_free(c->replay);
 	history_free(c->history);
@@ -323,7 +319,7 @@ static void on_part(void *arg, const struct outcome *o)
 	free(order);
 }
 
-static void part(void *catalog, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
+void catalog_part(void *catalog, const struct conf_type *type, const char *name, fetch_done_fn done, void *arg)
 {
 	struct catalog *c = catalog;
 	struct part_order *order = xmalloc(sizeof(*order));
@@ -334,7 +330,7 @@ static void part(void *catalog, const struct conf_type *type, const char *name, 
 	buf_add(&key_bytes, type->key, type->prefix_len);
 	buf_add_str(&key_bytes, name);
 	const char *error = catalog_key(c, key_bytes.data, key_bytes.len, &room, &key);
-	if (!error && catalog_type(c, &key) != type)
+	if (!error && catalog_type(c, &key)->index != type->index)
 		error = "ERR the name is empty, or its key belongs to another type";
 	if (error)
 		on_part(order, &(struct outcome){.status = OUTCOME_ERROR, .error = error});
@@ -457,7 +453,9 @@ void catalog_tick(struct catalog *c)
 {
 	c->expires_much = memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
 	if (c->expires_much)
-		sweep_soon(c);
+		catalog_sweep_soon(c);
 	catalog_replay_some(c);
 	catalog_guard_tick(c);
+	catalog_watch_tidy(c);
+	fetcher_tidy(c->fetcher);
 }

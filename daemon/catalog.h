@@ -37,6 +37,15 @@ void catalog_free(struct catalog *c);
  * loop runs and catalog_is_busy. */
 void catalog_finish(struct catalog *c);
 
+/* Moves over to conf, which is to follow the configuration before (conf_succeed); both outlive the catalog. Meanwhile
+ * everything goes on; done is called from the loop when it is done, at the latest after some seconds. One at a time.
+ * 0; or -1 (errno: no thread or descriptor is left, or EOVERFLOW: too many types since the start): all stays as it was. */
+typedef void (*catalog_reloaded_fn)(void *arg);
+int catalog_reload(struct catalog *c, const struct conf *conf, catalog_reloaded_fn done, void *arg);
+
+/* Such a move, if one is under way, is not to be done any more: all stays as it is. */
+void catalog_reload_cancel(struct catalog *c);
+
 /* At the start: whether Redis is there will soon be known. */
 bool catalog_awaits_redis(const struct catalog *c);
 

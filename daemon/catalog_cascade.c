@@ -66,13 +66,13 @@ void catalog_cascades_fire(struct catalog *c)
 	}
 }
 
-void catalog_cascades_init(struct catalog *c, struct event_base *base)
+void catalog_cascades_init(struct catalog *c)
 {
 	const struct conf *conf = c->tiers.conf;
 	c->cascades = xcalloc(conf->n_places, sizeof(*c->cascades));
 	for (size_t i = 0; i < conf->n_types; i++) {
 		struct cascade *cascade = &c->cascades[conf->types[i].index];
-		*cascade = (struct cascade){.catalog = c, .type = &conf->types[i], .timer = evtimer_new(base, on_timer, cascade)};
+		*cascade = (struct cascade){.catalog = c, .type = &conf->types[i], .timer = evtimer_new(c->base, on_timer, cascade)};
 	}
 }
 

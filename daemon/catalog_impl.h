@@ -22,8 +22,10 @@ struct catalog {
 	struct fetcher *fetcher;
 	struct cascade *cascades;       /* by type index; see catalog_cascade.c */
 	uint64_t cascade_round;
-	const char **prefixes;          /* what Redis is to tell of */
-	size_t n_prefixes;
+	struct event_base *base;
+	struct watcher *watcher;        /* of tiers.redis; NULL: Redis is off */
+	struct watcher *retired;        /* of those before, which owe answers still */
+	struct reload *reload;          /* under way; NULL: none */
 	struct key guard;               /* len 0: none */
 	unsigned guard_looks;           /* under way */
 	bool is_guard_known;            /* the last look was answered */
@@ -38,9 +40,15 @@ struct catalog {
 #define CATALOG_REDIS_IS_OFF "UNAVAILABLE redis: the key is of no declared type, and Redis is off"
 #define CATALOG_ERROR_MAX 256
 
-/* What the catalog wants to hear of from Redis. catalog_watch_init computes the
- * prefixes; catalog_watch_fini frees them. */
-struct redis_watch catalog_watch_init(struct catalog *c);
+/* A Redis and what is heard from it; see catalog_watch.c. It connects; what it tells counts from catalog_watch on,
+ * when it takes the place of the one before (NULL: Redis is off). Those before are freed by a catalog_watch_tidy, once they
+ * owe nothing, or too late. conf outlives it. */
+struct watcher *watcher_new(struct catalog *c, const struct conf *conf);
+void watcher_free(struct watcher *w);           /* NULL is allowed */
+bool watcher_is_ready(const struct watcher *w); /* all its connections are made */
+bool watcher_serves(const struct watcher *w, const struct conf *conf);          /* it would be the same for conf */
+void catalog_watch(struct catalog *c, struct watcher *w);
+void catalog_watch_tidy(struct catalog *c);
 void catalog_watch_fini(struct catalog *c);
 
 /* The guard key may have been changed by us: until Redis has said what it is, it counts as set. */
@@ -50,6 +58,9 @@ static inline bool catalog_is_guard(const struct catalog *c, const char *data, s
 	return len && len == c->guard.len && memcmp(data, c->guard.data, len) == 0;
 }
 
+/* The guard key is the configuration's. */
+void catalog_set_guard(struct catalog *c);
+
 /* Looks at the guard key if nobody tells of its changes; called at short intervals. */
 void catalog_guard_tick(struct catalog *c);
 
@@ -58,6 +69,9 @@ void catalog_replay_some(struct catalog *c);
 
 /* Carries out what waits of removals of many keys at once (see replay.h), one after the other. */
 void catalog_clear_redis(struct catalog *c);
+
+/* memory_sweep, between which the loop serves whoever else is there. */
+void catalog_sweep_soon(struct catalog *c);
 
 /* memory_drop_prefix, and sees to the sweeping. */
 void catalog_drop_prefix(struct catalog *c, const struct conf_type *type, const char *prefix, size_t len,
@@ -72,12 +86,17 @@ bool catalog_redis_decides(struct catalog *c, const struct conf_type *type, cons
 struct memory_entry *catalog_live(struct catalog *c, const struct key *key);
 
 /* The timers of the cascades. */
-void catalog_cascades_init(struct catalog *c, struct event_base *base);
+void catalog_cascades_init(struct catalog *c);
 void catalog_cascades_fini(struct catalog *c);
 void catalog_cascades_fire(struct catalog *c);  /* those that wait for their time: now */
 
 /* A key of type was invalidated here: so will be what depends on it. */
 void catalog_cascade(struct catalog *c, const struct conf_type *type);
+
+/* A part of an assembled value, as a fetch_part_fn. */
+struct fetch_result;
+void catalog_part(void *catalog, const struct conf_type *type, const char *name,
+	void (*done)(void *arg, const struct fetch_result *result), void *arg);
 
 /* catalog_delete without a cascade. */
 void catalog_remove(struct catalog *c, const struct key *keys, size_t n, const char *who, outcome_fn done, void *arg);

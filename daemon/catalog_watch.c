@@ -13,6 +13,24 @@
 
 #define GUARD_LOOK_MS 1000      /* between two looks at the guard key where nobody tells of its changes */
 #define LEASES CONF_OWN_PREFIX "lease:{"
+#define RETIRED_MS 10000        /* a Redis that still owes answers after so long is let go */
+
+/* A Redis, and what it is told of. Only the current one is listened to. */
+struct watcher {
+	struct catalog *catalog;
+	const struct conf *conf;
+	struct redis *redis;
+	char **prefixes;                /* of what it is to tell of */
+	size_t n_prefixes;
+	int64_t retired_ms;
+	struct watcher *next;           /* in catalog.retired */
+};
+
+/* The catalog, if it listens to w; else NULL. */
+static struct catalog *listener(const struct watcher *w)
+{
+	return w->catalog->watcher == w ? w->catalog : NULL;
+}
 
 /* ---- prefixes ---- */
 
@@ -36,9 +54,8 @@ static size_t drop_covered(char **prefixes, size_t n)
 	return kept;
 }
 
-static void collect_prefixes(struct catalog *c)
+static char **collect_prefixes(const struct conf *conf, size_t *n_prefixes)
 {
-	const struct conf *conf = c->tiers.conf;
 	char **prefixes = xcalloc(conf->n_types + 2, sizeof(*prefixes));
 	size_t n = 0;
 	for (size_t i = 0; i < conf->n_types; i++)
@@ -47,8 +64,15 @@ static void collect_prefixes(struct catalog *c)
 	if (conf->guard)
 		prefixes[n++] = xstrdup(conf->guard);
 	prefixes[n++] = xstrdup(LEASES);
-	c->n_prefixes = drop_covered(prefixes, n);
-	c->prefixes = (const char **)prefixes;
+	*n_prefixes = drop_covered(prefixes, n);
+	return prefixes;
+}
+
+static void free_prefixes(char **prefixes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(prefixes[i]);
+	free(prefixes);
 }
 
 /* ---- the guard key ---- */
@@ -72,6 +96,20 @@ static void look_at_guard(struct catalog *c)
 	redis_exists(c->tiers.redis, &c->guard, on_guard, c);
 }
 
+void catalog_set_guard(struct catalog *c)
+{
+	const char *guard = c->tiers.conf->guard;
+	struct key key = guard ? key_of(guard, strlen(guard)) : (struct key){.len = 0};
+	bool is_same = key.len == c->guard.len && memcmp(key.data, c->guard.data, key.len) == 0;
+	c->guard = key;
+	if (is_same)
+		return;
+	c->is_guard_known = false;
+	tiers_set_guarded(&c->tiers, false);
+	if (c->tiers.redis)
+		look_at_guard(c);
+}
+
 void catalog_guard_changed(struct catalog *c)
 {
 	tiers_set_guarded(&c->tiers, true);
@@ -89,9 +127,10 @@ void catalog_guard_tick(struct catalog *c)
 
 static void on_own_change(void *arg, const struct key *keys, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if (catalog_is_guard(arg, keys[i].data, keys[i].len))
-			catalog_guard_changed(arg);
+	struct catalog *c = listener(arg);
+	for (size_t i = 0; i < n && c; i++)
+		if (catalog_is_guard(c, keys[i].data, keys[i].len))
+			catalog_guard_changed(c);
 }
 
 /* ---- events ---- */
@@ -127,8 +166,10 @@ static void lease_changed(struct catalog *c, const struct key *key)
 
 static void on_change(void *arg, const struct key *key)
 {
-	struct catalog *c = arg;
+	struct catalog *c = listener(arg);
 	struct key leased;
+	if (!c)
+		return;
 	if (redis_lease_of(key, &leased)) {
 		lease_changed(c, &leased);
 		return;
@@ -157,7 +198,9 @@ static void ignore_dropped(void *arg, unsigned type, uint64_t live)
 
 static void on_flush(void *arg)
 {
-	struct catalog *c = arg;
+	struct catalog *c = listener(arg);
+	if (!c)
+		return;
 	const struct conf *conf = c->tiers.conf;
 	log_warning("redis_flushed", "%s", "");
 	fence_break_matching(&c->tiers.fences, is_in_redis, c);
@@ -169,20 +212,32 @@ static void on_flush(void *arg)
 	flights_wake_all(c->flights);
 }
 
-static void on_coherence(void *arg, enum coherence now)
+static void set_coherence(struct catalog *c, enum coherence now)
 {
-	struct catalog *c = arg;
 	tiers_set_coherence(&c->tiers, now);
 	if (now != COHERENCE_AWAY)
 		look_at_guard(c);
 	flights_wake_all(c->flights);
 }
 
-static void on_up(void *arg)
+static void on_coherence(void *arg, enum coherence now)
 {
-	struct catalog *c = arg;
+	struct catalog *c = listener(arg);
+	if (c)
+		set_coherence(c, now);
+}
+
+static void tell_what_waits(struct catalog *c)
+{
 	catalog_clear_redis(c);
 	replay_flush(c->replay, c->tiers.redis);
+}
+
+static void on_up(void *arg)
+{
+	struct catalog *c = listener(arg);
+	if (c)
+		tell_what_waits(c);
 }
 
 /* What Redis refused at first it has taken now. What others changed meanwhile it may have
@@ -201,21 +256,94 @@ void catalog_replay_some(struct catalog *c)
 	if (c->is_behind && !waits && !redis_unwritable(c->tiers.redis)[0]) /* else that is for when it takes writes again */
 		caught_up(c);
 	c->is_behind = waits && (c->is_behind || has_words);
-	on_up(c);
+	tell_what_waits(c);
 }
 
-struct redis_watch catalog_watch_init(struct catalog *c)
+/* ---- which Redis ---- */
+
+struct watcher *watcher_new(struct catalog *c, const struct conf *conf)
 {
-	if (c->tiers.conf->guard)
-		c->guard = key_of(c->tiers.conf->guard, strlen(c->tiers.conf->guard));
-	collect_prefixes(c);
-	return (struct redis_watch){.prefixes = c->prefixes, .n_prefixes = c->n_prefixes, .on_change = on_change,
-		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .on_own_change = on_own_change, .arg = c};
+	struct watcher *w = xcalloc(1, sizeof(*w));
+	*w = (struct watcher){.catalog = c, .conf = conf};
+	w->prefixes = collect_prefixes(conf, &w->n_prefixes);
+	const struct redis_watch watch = {.prefixes = (const char *const *)w->prefixes, .n_prefixes = w->n_prefixes, .on_change = on_change,
+		.on_flush = on_flush, .on_coherence = on_coherence, .on_up = on_up, .on_own_change = on_own_change, .arg = w};
+	w->redis = redis_new(c->base, &conf->redis, &watch);
+	return w;
+}
+
+void watcher_free(struct watcher *w)
+{
+	if (!w)
+		return;
+	redis_free(w->redis);
+	free_prefixes(w->prefixes, w->n_prefixes);
+	free(w);
+}
+
+bool watcher_is_ready(const struct watcher *w)
+{
+	enum coherence now = redis_coherence(w->redis);
+	return redis_up(w->redis) && !redis_is_coming(w->redis) && (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool watcher_serves(const struct watcher *w, const struct conf *conf)
+{
+	const struct conf_redis *a = &w->conf->redis, *b = &conf->redis;
+	size_t n;
+	char **prefixes = collect_prefixes(conf, &n);
+	bool is_same = n == w->n_prefixes && is_same_text(a->url, b->url) && a->connect_timeout_ms == b->connect_timeout_ms
+		&& a->timeout_ms == b->timeout_ms && a->pass_through == b->pass_through && !b->off;
+	for (size_t i = 0; i < n && is_same; i++)
+		is_same = strcmp(prefixes[i], w->prefixes[i]) == 0;
+	free_prefixes(prefixes, n);
+	return is_same;
+}
+
+static void retire(struct catalog *c, struct watcher *w)
+{
+	w->retired_ms = clock_ms();
+	w->next = c->retired;
+	c->retired = w;
+}
+
+void catalog_watch(struct catalog *c, struct watcher *w)
+{
+	if (c->watcher)
+		retire(c, c->watcher);
+	c->watcher = w;
+	c->tiers.redis = w ? w->redis : NULL;
+	set_coherence(c, w ? redis_coherence(w->redis) : COHERENCE_AWAY);
+	if (w && redis_up(w->redis))
+		tell_what_waits(c);
+}
+
+void catalog_watch_tidy(struct catalog *c)
+{
+	for (struct watcher **at = &c->retired, *w; (w = *at); ) {
+		if (redis_owes(w->redis) && clock_ms() - w->retired_ms < RETIRED_MS) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		watcher_free(w);
+	}
 }
 
 void catalog_watch_fini(struct catalog *c)
 {
-	for (size_t i = 0; i < c->n_prefixes; i++)
-		free((char *)c->prefixes[i]);
-	free(c->prefixes);
+	struct watcher *w = c->watcher;
+	while (c->retired) {
+		struct watcher *next = c->retired->next;
+		watcher_free(c->retired);
+		c->retired = next;
+	}
+	watcher_free(w);        /* what it answers with asks for it still */
+	c->watcher = NULL;
+	c->tiers.redis = NULL;
 }

@@ -120,7 +120,7 @@ static bool spare(struct clear *c, const struct key *key)
 
 bool clear_means(const struct clear *c, const struct conf_type *type, const struct key *key)
 {
-	return type->key && (!c->type || c->type == type) && key->len >= c->prefix_len
+	return type->key && (!c->type || c->type->index == type->index) && key->len >= c->prefix_len
 		&& memcmp(key->data, c->prefix, c->prefix_len) == 0 && !is_spared(c, key);
 }
 

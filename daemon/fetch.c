@@ -32,8 +32,10 @@ struct course {
 /* A fetch on its way: between the driver and who wants it stands the breaker. */
 struct passage {
 	TAILQ_ENTRY(passage) link;      /* in refused */
+	struct fetcher *owner;
 	const struct conf_type *type;
 	struct course *course;
+	const char *refusal;            /* why it was refused */
 	uint64_t name;                  /* its hash */
 	fetch_done_fn done;
 	void *arg;
@@ -42,6 +44,8 @@ TAILQ_HEAD(passages, passage);
 
 struct fetcher {
 	struct source sql, exec, assemble;
+	struct fetcher *before;         /* whose fetches go on; NULL: none */
+	size_t under_way;
 	struct course *courses;         /* by type index */
 	struct passages refused;        /* by a breaker, to be told so by the loop */
 	struct event *refusal;
@@ -50,18 +54,22 @@ struct fetcher {
 
 /* ---- breakers ---- */
 
+#define TEXT_OF(number) TEXT(number)
+#define TEXT(number) #number
+#define TOO_MANY_FAILURES "fetches of this type failed " TEXT_OF(BREAKER_FAILURES) " times in a row and are not begun for a while"
+
 static void on_refusal(evutil_socket_t fd, short what, void *arg)
 {
 	struct fetcher *f = arg;
-	struct fetch_result result = {.status = FETCH_FAILED, .was_refused = true};
 	struct passages now = TAILQ_HEAD_INITIALIZER(now);
 	(void)fd, (void)what;
 	clock_update();
-	snprintf(result.error, sizeof(result.error), "fetches of this type failed %d times in a row and are not begun for a while",
-		BREAKER_FAILURES);
 	TAILQ_CONCAT(&now, &f->refused, link);
 	for (struct passage *p; (p = TAILQ_FIRST(&now)); free(p)) {
+		struct fetch_result result = {.status = FETCH_FAILED, .was_refused = true};
 		TAILQ_REMOVE(&now, p, link);
+		snprintf(result.error, sizeof(result.error), "%s", p->refusal);
+		f->under_way--;
 		p->done(p->arg, &result);
 	}
 }
@@ -154,10 +162,29 @@ fail:;
 	return NULL;
 }
 
+void fetcher_succeed(struct fetcher *f, struct fetcher *before)
+{
+	f->before = before;
+}
+
+void fetcher_tidy(struct fetcher *f)
+{
+	for (struct fetcher **at = &f->before, *old; (old = *at); ) {
+		if (old->under_way) {
+			at = &old->before;
+			continue;
+		}
+		*at = old->before;
+		old->before = NULL;
+		fetcher_free(old);
+	}
+}
+
 void fetcher_free(struct fetcher *f)
 {
 	if (!f)
 		return;
+	fetcher_free(f->before);
 	f->closing = true;
 	source_free(&f->assemble);      /* before the driver it asks */
 	source_free(&f->exec);
@@ -190,6 +217,7 @@ static void on_passed(void *arg, const struct fetch_result *result)
 	if (has_failed && result->cause[0])
 		log_debug("source_said", "type=%s text=%s", p->type->name, log_quote(result->error));
 	follow(p->course, p->name, outcome, result);
+	p->owner->under_way--;
 	p->done(p->arg, result);
 	free(p);
 }
@@ -211,23 +239,28 @@ void fetch_start(struct fetcher *f, const struct conf_type *type, const char *na
 		source = &f->assemble;
 		break;
 	}
-	assert(source && source->driver);
 	const struct fetch_order order = {.type = type, .sql = type->fetch.sql, .shape = type->fetch.shape,
 		.name = name, .timeout_ms = type->fetch.timeout_ms};
 	struct passage *p = xmalloc(sizeof(*p));
-	*p = (struct passage){.type = type, .course = &f->courses[type->index], .name = key_of(name, strlen(name)).hash,
+	*p = (struct passage){.owner = f, .type = type, .course = &f->courses[type->index], .name = key_of(name, strlen(name)).hash,
 		.done = done, .arg = arg};
-	if (breaker_admits(&p->course->breaker)) {
+	f->under_way++;
+	bool has_source = source && source->driver;
+	if (has_source && breaker_admits(&p->course->breaker)) {
 		source->driver->start(source->self, &order, on_passed, p);
 		return;
 	}
+	p->refusal = has_source ? TOO_MANY_FAILURES : "the configuration has changed";
 	TAILQ_INSERT_TAIL(&f->refused, p, link);
 	event_add(f->refusal, &(struct timeval){0}); /* in the next turn of the loop: who is refused may ask again at once */
 }
 
 const struct fetch_order *fetch_run_by(const struct fetcher *f, pid_t group)
 {
-	return f->exec.driver ? fetch_exec_run_by(f->exec.self, group) : NULL;
+	const struct fetch_order *order = NULL;
+	for (; f && !order; f = f->before)
+		order = f->exec.driver ? fetch_exec_run_by(f->exec.self, group) : NULL;
+	return order;
 }
 
 /* ---- messages ---- */

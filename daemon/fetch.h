@@ -84,12 +84,20 @@ typedef void (*fetch_part_fn)(void *catalog, const struct conf_type *type, const
 struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, struct workers *cpu,
 	fetch_part_fn part, void *catalog);
 
+/* f takes the place of before, NULL or not, which it owns from now on: that ends what it has begun, and is freed by a
+ * fetcher_tidy after it. */
+void fetcher_succeed(struct fetcher *f, struct fetcher *before);
+
+/* Called at short intervals, not from callbacks of fetches. */
+void fetcher_tidy(struct fetcher *f);
+
 /* Completes all fetches as FETCH_FAILED first; nothing may be started from those
  * callbacks, and it is not to be called from one. Parts that assemble still waits for
  * may come after it. NULL is allowed. */
 void fetcher_free(struct fetcher *f);
 
-/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). A type
+/* Starts the fetch that type declares for name (type->fetch.kind is not NONE). Where f is of a configuration after
+ * the type's, and that has no such source, it fails. A type
  * whose query or program failed for several keys in a row is left alone for a while: then the
  * fetch fails at once, see breaker.h. done
  * is called exactly once, from the loop, never before this has returned. */

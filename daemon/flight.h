@@ -36,6 +36,10 @@ struct flights *flights_new(struct event_base *base, struct tiers *tiers, struct
 /* Must be told before the first read of a type that has a fetch. */
 void flights_set_fetcher(struct flights *all, struct fetcher *fetcher);
 
+/* The configuration is another one: flights go on under what it says of their keys. One whose key belongs to
+ * another type now begins again. */
+void flights_retype(struct flights *all);
+
 /* From now on every flight lands with an error as soon as what it waits for is over. */
 void flights_close(struct flights *all);
 

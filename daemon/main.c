@@ -19,6 +19,7 @@
 #include "log.h"
 #include "memory.h"
 #include "notify.h"
+#include "reload.h"
 #include "server.h"
 #include "version.h"
 
@@ -34,7 +35,10 @@ enum { EXIT_BAD_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
 
 struct daemon {
 	struct event_base *base;
+	const char *file;               /* of the configuration */
 	struct conf *conf;
+	struct conf *next;              /* being moved over to; NULL: none */
+	struct reloader *reloader;
 	struct catalog *catalog;
 	struct server *server;
 	struct admin *admin;            /* NULL: there is no HTTP port */
@@ -112,11 +116,96 @@ static void on_stop(evutil_socket_t sig, short what, void *arg)
 	event_base_loopbreak(d->base);
 }
 
+/* ---- reloading ---- */
+
 static void on_hangup(evutil_socket_t sig, short what, void *arg)
 {
-	(void)sig, (void)what, (void)arg;
-	log_warning("reload_refused", "reason=%s", log_quote("this version does not reload; restart to read the configuration again"));
+	struct daemon *d = arg;
+	(void)sig, (void)what;
+	clock_update();
+	if (!d->reloader) /* it stops */
+		return;
+	notify_reloading(d->notify);
+	reload_start(d->reloader);
 }
+
+static void end_reload(struct daemon *d)
+{
+	if (!d->server->unready)
+		notify_ready(d->notify);
+}
+
+static void on_refused(void *owner)
+{
+	struct daemon *d = owner;
+	d->server->stats.reloads_refused++;
+	end_reload(d);
+}
+
+/* What cannot change while the daemon runs stays as it is, and the log says so. */
+static void keep(char **text, const char *before, const char *key)
+{
+	if (*text == before || (*text && before && strcmp(*text, before) == 0))
+		return;
+	log_warning("reload_keeps", "key=%s remedy=%s", key, log_quote("it counts from the next restart on"));
+	free(*text);
+	*text = before ? xstrdup(before) : NULL;
+}
+
+static void keep_what_is_fixed(struct conf *conf, const struct conf *before)
+{
+	bool is_same_socket = conf->listen_mode == before->listen_mode && conf->has_listen_group == before->has_listen_group
+		&& (!conf->has_listen_group || conf->listen_group == before->listen_group);
+	bool is_same_port = conf->admin_port == before->admin_port;
+	keep(&conf->listen_path, before->listen_path, "listen.path");
+	keep(&conf->admin_host, before->admin_host, "admin.listen");
+	if (!is_same_socket)
+		log_warning("reload_keeps", "key=%s remedy=%s", "listen.mode", log_quote("it counts from the next restart on, as does listen.group"));
+	if (!is_same_port)
+		log_warning("reload_keeps", "key=%s remedy=%s", "admin.listen", log_quote("it counts from the next restart on"));
+}
+
+static void on_reloaded(void *arg)
+{
+	struct daemon *d = arg;
+	d->next->before = d->conf;
+	d->conf = d->next;
+	d->next = NULL;
+	server_set_conf(d->server, d->conf);
+	log_set_level((enum log_level)log_level_named(d->conf->log_level));
+	d->server->stats.reloads++;
+	d->server->stats.conf_at_ms = clock_wall_ms();
+	log_info("reloaded", "file=%s types=%zu", log_quote(d->file), d->conf->n_types);
+	end_reload(d);
+	reload_end(d->reloader);
+}
+
+static void on_good_file(void *owner, struct conf *conf)
+{
+	struct daemon *d = owner;
+	keep_what_is_fixed(conf, d->conf);
+	fit_descriptors(conf);
+	conf_succeed(conf, d->conf);
+	d->next = conf;
+	if (catalog_reload(d->catalog, conf, on_reloaded, d) == 0)
+		return;
+	log_error("reload_refused", "reason=%s remedy=%s", log_quote(strerror(errno)), log_quote("restart the daemon"));
+	d->next = NULL;
+	conf_free(conf);
+	on_refused(d);
+	reload_end(d->reloader);
+}
+
+static void free_confs(struct daemon *d)
+{
+	conf_free(d->next);
+	for (struct conf *c = d->conf, *before; c; c = before) {
+		before = c->before;
+		conf_free(c);
+	}
+}
+
+/* ---- running ---- */
 
 static void on_expire(evutil_socket_t fd, short what, void *arg)
 {
@@ -232,6 +321,8 @@ static int start(struct daemon *d)
 		free(error);
 		return -1;
 	}
+	static const struct reload_owner owner = {on_good_file, on_refused};
+	d->reloader = reload_new(d->base, d->file, &owner, d);
 	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
 	begin_opening(d);
@@ -260,6 +351,9 @@ static void wind_up(struct daemon *d)
 {
 	d->server->unready = "stopping";
 	event_del(d->opening);
+	reload_free(d->reloader);
+	d->reloader = NULL;
+	catalog_reload_cancel(d->catalog);
 	notify_stopping(d->notify);
 	server_drain(d->server);
 	settle(d, DRAIN_MS);
@@ -274,19 +368,20 @@ static void wind_up(struct daemon *d)
 
 static void stop(struct daemon *d)
 {
+	reload_free(d->reloader);
 	notify_free(d->notify);
 	unwatch(d);
 	server_free(d->server);
 	catalog_free(d->catalog);
 	if (d->base)
 		event_base_free(d->base);
-	conf_free(d->conf);
+	free_confs(d);
 	libevent_global_shutdown();
 }
 
 static int run(const char *file)
 {
-	struct daemon d = {.conf = load(file)};
+	struct daemon d = {.file = file, .conf = load(file)};
 	if (!d.conf)
 		return EXIT_BAD_CONFIG;
 	set_up_allocator();

@@ -526,6 +526,12 @@ size_t redis_pending(const struct redis *r)
 	return n;
 }
 
+bool redis_owes(const struct redis *r)
+{
+	const struct filling *f = &r->filling;
+	return redis_pending(r) || f->batch || !TAILQ_EMPTY(&f->waiting) || !TAILQ_EMPTY(&f->taken) || !TAILQ_EMPTY(&r->transactions);
+}
+
 static void add_stats(struct redis_stats *sum, const struct redis_link *link)
 {
 	const struct redis_link_stats *s = redis_link_stats(link);

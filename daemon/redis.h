@@ -240,6 +240,9 @@ void redis_note_refusal(struct redis *r, const char *error);
 /* Commands that Redis has not answered, those of clients included. */
 size_t redis_pending(const struct redis *r);
 
+/* That, or what has been answered and waits for something else: a fill for its proof, replies to be given out. */
+bool redis_owes(const struct redis *r);
+
 struct redis_stats {
 	uint64_t commands, errors, timeouts, connects, drops;
 	size_t pending;         /* commands sent and not answered, now */

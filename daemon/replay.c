@@ -52,6 +52,11 @@ struct replay *replay_new(size_t n_types)
 	return r;
 }
 
+void replay_set_types(struct replay *r, size_t n_types)
+{
+	r->n_types = n_types;
+}
+
 static void item_free(struct item *i)
 {
 	value_unref(i->value);

@@ -31,6 +31,9 @@ struct value;
 /* n_types: the indexes of types are below this. */
 struct replay *replay_new(size_t n_types);
 
+/* There are more places of types than before (see conf.h). */
+void replay_set_types(struct replay *r, size_t n_types);
+
 /* Redis is freed before. */
 void replay_free(struct replay *r);
 

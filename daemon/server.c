@@ -35,7 +35,7 @@ struct listener {
 	bool is_starved;                /* accepting has failed and was told */
 	struct event *acceptable;
 	struct event *resume;
-	struct event *sweep;            /* closes idle clients; NULL: they may stay */
+	struct event *sweep;            /* closes idle clients; not pending: they may stay */
 };
 
 static void turn_away(int fd)
@@ -103,13 +103,13 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Idle clients are noticed within a tenth of the time-out, or a second. */
-static void start_sweeping(struct listener *l)
+static void set_sweeping(struct listener *l)
 {
 	int64_t ms = l->server->conf->idle_timeout_ms;
+	event_del(l->sweep);
 	if (!ms)
 		return;
 	ms = ms > 10 * SWEEP_MAX_MS ? SWEEP_MAX_MS : ms / 10 + 1;
-	l->sweep = event_new(l->server->base, -1, EV_PERSIST, on_sweep, l);
 	event_add(l->sweep, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
@@ -294,12 +294,17 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 	client_drive_ready(arg);
 }
 
+static struct request_limits limits_of(const struct conf *conf)
+{
+	return (struct request_limits){.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA};
+}
+
 struct server *server_new(struct event_base *base, const struct conf *conf, struct catalog *catalog)
 {
 	struct server *s = xcalloc(1, sizeof(*s));
 	*s = (struct server){.base = base, .conf = conf, .catalog = catalog, .spare = OUT_INIT,
-		.limits = {.max_arg = conf->max_request, .max_total = conf->max_request + ARGS_EXTRA},
-		.stats.started_ms = clock_ms(), .stats.started_at_ms = clock_wall_ms()};
+		.limits = limits_of(conf), .stats.started_ms = clock_ms(), .stats.started_at_ms = clock_wall_ms(),
+		.stats.conf_at_ms = clock_wall_ms()};
 	s->latency = xcalloc(command_count_rows() + 1, sizeof(*s->latency));
 	s->latency_of_others = &s->latency[command_count_rows()];
 	s->drive = evtimer_new(base, on_ready, s);
@@ -317,8 +322,17 @@ int server_listen(struct server *s, char **error)
 	remember_own(l);
 	l->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->resume = evtimer_new(s->base, on_resume, l);
-	start_sweeping(l);
+	l->sweep = event_new(s->base, -1, EV_PERSIST, on_sweep, l);
+	set_sweeping(l);
 	return 0;
+}
+
+void server_set_conf(struct server *s, const struct conf *conf)
+{
+	s->conf = conf;
+	s->limits = limits_of(conf);
+	if (s->listener)
+		set_sweeping(s->listener);
 }
 
 void server_open(struct server *s)
@@ -332,8 +346,7 @@ static void listener_free(struct listener *l)
 		return;
 	event_free(l->acceptable);
 	event_free(l->resume);
-	if (l->sweep)
-		event_free(l->sweep);
+	event_free(l->sweep);
 	close(l->fd);
 	remove_own(l);
 	free(l);

@@ -22,6 +22,8 @@ struct server_stats {
 	uint64_t protocol_errors;
 	uint64_t over_output, over_total, idle; /* closed: owed more than listen.max_output; owed most when all were owed more than
 	                                         * listen.max_output_total; silent for listen.idle_timeout */
+	uint64_t reloads, reloads_refused;      /* of the configuration; counted by main */
+	int64_t conf_at_ms;             /* clock_wall_ms when it was read that is in force */
 };
 
 /* What all clients share. Clients use it directly; nobody else writes it. */
@@ -57,6 +59,9 @@ int server_listen(struct server *s, char **error);
 
 /* Takes clients in from now on. */
 void server_open(struct server *s);
+
+/* Another configuration, which outlives s, too: what it says of clients counts from now on. */
+void server_set_conf(struct server *s, const struct conf *conf);
 
 /* Takes in no more clients and no more requests; those that were sent are answered while the loop
  * runs, and each client is closed when it is owed nothing: n_clients sinks to 0. Who connects

@@ -302,6 +302,24 @@ void harness_start(struct harness *h, const char *yaml)
 	harness_start_sidecar(h, 0, yaml);
 }
 
+static unsigned count_in_log(const struct harness *h, const char *event)
+{
+	char *log = harness_log(h);
+	unsigned n = 0;
+	for (const char *at = log; (at = strstr(at, event)); at++)
+		n++;
+	free(log);
+	return n;
+}
+
+void harness_reload(struct harness *h, const char *yaml)
+{
+	unsigned before = count_in_log(h, "event=reloaded") + count_in_log(h, "event=reload_refused");
+	write_config(h, 0, yaml);
+	harness_signal(h, SIGHUP);
+	wait_until(count_in_log(h, "event=reloaded") + count_in_log(h, "event=reload_refused") > before, 10000);
+}
+
 redisContext *harness_connect_sidecar(struct harness *h, unsigned i)
 {
 	return connect_to(h, harness_socket(i));

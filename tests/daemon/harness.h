@@ -68,6 +68,9 @@ char *harness_shipped_config(void);
 /* Ends it with SIGTERM; it must exit with status 0 and no sanitizer report. */
 void harness_stop(struct harness *h);
 
+/* Gives it another configuration and SIGHUP, and waits until it has taken it (or refused it, if it is bad). */
+void harness_reload(struct harness *h, const char *yaml);
+
 /* Sends it a signal, and does not wait for what it does. */
 void harness_signal(const struct harness *h, int number);
 
