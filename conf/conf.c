@@ -308,11 +308,17 @@ void conf_succeed(struct conf *c, const struct conf *before)
 	}
 }
 
+static void free_words(char **words)
+{
+	for (char **word = words; word && *word; word++)
+		free(*word);
+	free(words);
+}
+
 static void free_type(struct conf_type *t)
 {
-	for (char **word = t->fetch.exec; word && *word; word++)
-		free(*word);
-	free(t->fetch.exec);
+	free_words(t->fetch.exec);
+	free_words(t->warm);
 	free(t->fetch.sql);
 	free(t->fetch.from);
 	free(t->invalidates);
@@ -337,6 +343,7 @@ void conf_free(struct conf *c)
 	free(c->admin_users);
 	free(c->listen_path);
 	free(c->log_level);
+	free(c->log_format);
 	free(c->admin_host);
 	free(c->guard);
 	free(c->file);

@@ -57,6 +57,7 @@ struct conf_type {
 	const struct conf_type **invalidates;   /* types cleared after this one, through all their own too; points into the same conf */
 	size_t n_invalidates;
 	int64_t debounce_ms;            /* how long invalidations of those are collected; 0: not at all */
+	char **warm;                    /* names of keys to be loaded at the start, NULL-terminated; NULL: none */
 	struct conf_fetch fetch;
 	const struct conf_type *shorter;        /* conf_match's: the type with the longest prefix that
 	                                         * begins this one's, or NULL */
@@ -100,9 +101,11 @@ struct conf {
 	size_t n_admin_users;
 	uint64_t memory_limit;
 	char *guard;                    /* while this key exists in Redis nothing fetched is stored; or NULL */
+	int64_t warm_timeout_ms;        /* of the warm lists at the start */
 	struct conf_redis redis;
 	struct conf_database database;
 	char *log_level;                /* error, warning, info, debug */
+	char *log_format;               /* logfmt, json */
 	struct conf_type *types;        /* in the order of the file */
 	size_t n_types;
 	unsigned n_places;              /* of tables by type: more than every type.index, */

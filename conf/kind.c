@@ -227,19 +227,24 @@ static bool has_strange_placeholder(const char *word)
 	return false;
 }
 
-/* Called for each word of the command in turn. */
+/* Called for each word of a list in turn. */
+static const char *read_name(const struct schema_row *row, const char *text, void *base)
+{
+	char ***list = field_of(row, base);
+	size_t n = 0;
+	while (*list && (*list)[n])
+		n++;
+	*list = xrealloc(*list, (n + 2) * sizeof **list);
+	(*list)[n] = xstrdup(text);
+	(*list)[n + 1] = NULL;
+	return NULL;
+}
+
 static const char *read_argument(const struct schema_row *row, const char *text, void *base)
 {
-	char ***argv = field_of(row, base);
-	size_t n = 0;
-	while (*argv && (*argv)[n])
-		n++;
 	if (has_strange_placeholder(text))
 		return "holds a placeholder other than {type} and {name}";
-	*argv = xrealloc(*argv, (n + 2) * sizeof **argv);
-	(*argv)[n] = xstrdup(text);
-	(*argv)[n + 1] = NULL;
-	return NULL;
+	return read_name(row, text, base);
 }
 
 #define BLANK_IN_KEY "holds a blank or control byte"
@@ -338,6 +343,7 @@ static const struct kind {
 	[KIND_EXACT_KEY] = {"key", "a key", .read = read_exact_key},
 	[KIND_COMMAND] = {"list of words", "a word", .read = read_argument,
 		.list = "a list of words"},
+	[KIND_NAMES] = {"list of names", "a name", .read = read_name, .list = "a list of names"},
 };
 
 /* Appends what, then the words or bounds that row allows. */

@@ -324,6 +324,33 @@ static void check_cycles(struct rules *r)
 	free(state);
 }
 
+/* Warm lists. */
+
+static bool is_listed_before(const struct yaml_node *list, const struct yaml_node *node)
+{
+	for (const struct yaml_node *n = list->first; n != node; n = n->next)
+		if (n->text && strcmp(n->text, node->text) == 0)
+			return true;
+	return false;
+}
+
+static void check_warm(struct rules *r, struct conf_type *t, const struct yaml_node *type)
+{
+	const struct yaml_node *list = given(type, "warm");
+	for (struct yaml_node *n = list && t->key ? list->first : NULL; n; n = n->next) {
+		char *name = yaml_quote(n->text ? n->text : "");
+		if (n->bad || !n->text)
+			;
+		else if (t->exact && strcmp(n->text, t->key) != 0)
+			yaml_node_reject(n, r->problems, "warm: the type has but one key, %s: name that", t->key);
+		else if (!t->exact && (!*n->text || t->prefix_len + strlen(n->text) > CONF_KEY_MAX))
+			yaml_node_reject(n, r->problems, "warm: %s makes no key", name);
+		else if (is_listed_before(list, n))
+			yaml_node_reject(n, r->problems, "warm: %s is listed twice", name);
+		free(name);
+	}
+}
+
 /* The whole. */
 
 static void check_type(struct rules *r, struct conf_type *t)
@@ -335,6 +362,7 @@ static void check_type(struct rules *r, struct conf_type *t)
 	check_old_value(r, t, type);
 	check_soft_timeout(r, t, type);
 	check_invalidates(r, t, type);
+	check_warm(r, t, type);
 }
 
 void rules_apply(struct conf *c, const struct yaml_node *root, struct yaml_problems *problems)

@@ -71,10 +71,15 @@ const struct schema_row schema_rows[] = {
 	{"", "guard", KIND_EXACT_KEY, CONF(guard),
 		.help = "while this key exists in Redis, what is fetched is served but not stored"},
 
+	{"", "warm_timeout", KIND_DURATION, CONF(warm_timeout_ms), .def = "5s", .min = "0", .max = LONGEST_TIMEOUT,
+		.help = "how long the warm lists may take till the daemon calls itself ready all the same"},
+
 	{"", "log", KIND_SECTION, NO_FIELD,
 		.help = "what goes to standard error"},
 	{"log", "level", KIND_WORD, CONF(log_level), .def = "info", .words = "error|warning|info|debug",
 		.help = "least important event that is logged"},
+	{"log", "format", KIND_WORD, CONF(log_format), .def = "logfmt", .words = "logfmt|json",
+		.help = "how an event is written"},
 
 	{"", "types", KIND_TYPES, NO_FIELD, .required = true,
 		.help = "the cache types, each under its name"},
@@ -122,6 +127,8 @@ const struct schema_row schema_rows[] = {
 		.help = "types that are cleared when keys of this one are invalidated"},
 	{"types.NAME", "debounce", KIND_DURATION, TYPE(debounce_ms), .def = "0", .min = "0", .max = LONGEST_TIMEOUT,
 		.help = "how long invalidations are collected before those types are cleared, once"},
+	{"types.NAME", "warm", KIND_NAMES, TYPE(warm),
+		.help = "what {name} stands for in the keys that are loaded at the start; of a type of one key, that key"},
 	{"types.NAME", "fetch", KIND_SECTION, NO_FIELD,
 		.help = "where a value comes from when no tier has it: one of sql, exec, assemble"},
 	{"types.NAME.fetch", "sql", KIND_TEXT, TYPE(fetch.sql),

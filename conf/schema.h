@@ -33,6 +33,7 @@ enum schema_kind {
 	KIND_KEY,               /* key, prefix_len and exact of struct conf_type */
 	KIND_EXACT_KEY,         /* char *: one key of a cache */
 	KIND_COMMAND,           /* char **, NULL-terminated */
+	KIND_NAMES,             /* likewise */
 };
 
 struct schema_row {

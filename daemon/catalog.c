@@ -191,12 +191,14 @@ struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mo
 	if (!e)
 		return NULL;
 	struct type_counters *count = &c->tiers.counters[e->type];
+	const struct conf_type *type = c->tiers.types[e->type];
 	struct value *v = memory_value(e);
 	bool absent = !v;
 	if (!tiers_is_fresh(&c->tiers, e, clock_ms()) && !may_serve(c, key, e, mode == READ_GET))
 		return NULL;
 	++*(v ? &count->memory_hits : &count->absent_hits);
 	*is_absent = absent;
+	tiers_tell_read(type, key, "memory", v, 0);
 	return v;
 }
 
@@ -206,11 +208,13 @@ static bool serve_from_memory(struct catalog *c, const struct key *key, enum rea
 	if (!e)
 		return false;
 	struct outcome o = tiers_outcome(e);
+	const struct conf_type *type = c->tiers.types[e->type];
 	struct type_counters *count = &c->tiers.counters[e->type];
 	struct value *v = memory_value(e) ? value_ref(memory_value(e)) : NULL; /* what follows may change the key */
 	bool serves = tiers_is_fresh(&c->tiers, e, clock_ms()) || may_serve(c, key, e, mode == READ_GET);
 	if (serves) {
 		++*(v ? &count->memory_hits : &count->absent_hits);
+		tiers_tell_read(type, key, "memory", v, 0);
 		done(arg, &o);
 	}
 	value_unref(v);

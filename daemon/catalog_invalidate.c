@@ -182,7 +182,7 @@ static void invalidate(struct catalog *c, const struct conf_type *type, const ch
 	struct pattern p = {.conf = c->tiers.conf, .type = type, .prefix = prefix, .len = len};
 	struct invalidation *inv = xcalloc(1, sizeof(*inv));
 	*inv = (struct invalidation){.catalog = c, .pending = 1, .status = REDIS_ANSWERED, .done = done, .arg = arg};
-	log_info("invalidated", "type=%s", type ? type->name : "any");
+	log_info("invalidated", "type=%s by=%s", type ? type->name : "any", log_quote(who));
 	history_cleared(c->history, type, prefix, len, who);
 	recent_changed(&c->tiers.recent, type ? type->name : "any type", 0, who);
 	if (touches_redis(c, &p)) {

@@ -100,7 +100,7 @@ void catalog_set_guard(struct catalog *c)
 {
 	const char *guard = c->tiers.conf->guard;
 	struct key key = guard ? key_of(guard, strlen(guard)) : (struct key){.len = 0};
-	bool is_same = key.len == c->guard.len && memcmp(key.data, c->guard.data, key.len) == 0;
+	bool is_same = key.len == c->guard.len && (!key.len || key_equal(&key, &c->guard));
 	c->guard = key;
 	if (is_same)
 		return;

@@ -1,5 +1,6 @@
 /* Changing keys without a new value over all tiers: DEL, EXPIRE, PERSIST, GETEX, GETDEL;
  * see catalog.h. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "catalog_impl.h"
 #include "clock.h"
 #include "history.h"
+#include "log.h"
 #include "replay.h"
 #include "value.h"
 
@@ -153,6 +155,7 @@ static struct change *change_new(struct catalog *c, const struct key *keys, size
 /* key, which is of type, was invalidated by who. */
 static void note_invalidation(struct catalog *c, const struct conf_type *type, const struct key *key, const char *who)
 {
+	log_info("deleted", "type=%s key=%016" PRIx64 " by=%s", type->name, key->hash, log_quote(who));
 	history_changed(c->history, key, who);
 	recent_changed(&c->tiers.recent, type->name, key->hash, who);
 }

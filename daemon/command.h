@@ -207,6 +207,7 @@ void command_persist(struct call *call);
 void command_del(struct call *call);            /* command_write.c */
 void command_refresh(struct call *call);
 void command_invalidate(struct call *call);
+void command_warm(struct call *call);
 
 void command_pass(struct call *call);           /* command_pass.c */
 void command_pass_streams(struct call *call);

@@ -61,6 +61,7 @@ void command_stats(struct call *call)
 	if (call->argc == 1) {
 		cJSON *o = catalog_stats(c, NULL);
 		cJSON_AddItemToObject(o, "server", status_server(call->server));
+		cJSON_AddItemToObject(o, "warm", status_warm(call->server));
 		reply_json(call, o);
 		return;
 	}

@@ -203,6 +203,7 @@ const struct command commands[] = {
 	{"EXPLAIN", 2, READ, 1, 1, 1, command_explain, NULL, "catalog", "key", "What GET would do now and why, for a person.", 0},
 	{"REFRESH", -2, WRITE, 1, 1, 1, command_refresh, NULL, "catalog", "key [FORCE]", "Fetches now and replaces the value.", 0},
 	{"INVALIDATE", -2, WRITE | ADMIN, 0, 0, 0, command_invalidate, NULL, "catalog", "pattern [pattern ...]", "DEL for a type, or for prefix*.", 0},
+	{"WARM", -1, WRITE | ADMIN, 0, 0, 0, command_warm, NULL, "catalog", "[type ...]", "Loads the warm lists of types, or of all.", 0},
 	{"HASHKEY", 2, FAST, 0, 0, 0, command_hashkey, NULL, "catalog", "json", "The canonical key of a request context.", 0},
 
 	{"PING", -1, FAST, 0, 0, 0, command_ping, NULL, "connection", "[message]", "PONG, or the argument.", 0},

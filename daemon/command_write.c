@@ -2,8 +2,10 @@
  * the catalog. */
 #include <stdlib.h>
 
+#include "../conf/conf.h"
 #include "catalog.h"
 #include "command.h"
+#include "warm.h"
 
 /* Whether the key existed or not, a refresh that did not fail is OK. */
 static void on_refreshed(void *arg, const struct outcome *o)
@@ -48,7 +50,7 @@ struct sum {
 	int64_t number;
 };
 
-static void on_one_invalidated(void *arg, const struct outcome *o)
+static void on_one(void *arg, const struct outcome *o)
 {
 	struct sum *s = arg;
 	s->number += o->number;
@@ -74,5 +76,39 @@ void command_invalidate(struct call *call)
 	*s = (struct sum){.slot = call_defer(call), .pending = n};
 	for (size_t i = 1; i <= n; i++)
 		catalog_invalidate(call->server->catalog, call->argv[i].data, call->argv[i].len,
-			call_who(call, name), on_one_invalidated, s);
+			call_who(call, name), on_one, s);
+}
+
+/* ---- WARM ---- */
+
+static void on_warmed(void *arg, size_t loaded, size_t failed)
+{
+	struct sum *s = arg;
+	(void)failed; /* the log tells */
+	on_one(s, &(struct outcome){.status = OUTCOME_FOUND, .number = (int64_t)loaded});
+}
+
+/* The type that argument i names, if it has a warm list; else NULL, and the error reply is written. */
+static const struct conf_type *warm_type(struct call *call, size_t i)
+{
+	const struct conf_type *type = conf_type_named(call->server->conf, call->argv[i].data, call->argv[i].len);
+	if (type && type->warm)
+		return type;
+	call_error(call, type ? "ERR the type has no warm list" : "ERR no such type");
+	return NULL;
+}
+
+void command_warm(struct call *call)
+{
+	struct server *server = call->server;
+	size_t n = call->argc - 1;
+	for (size_t i = 1; i <= n; i++)
+		if (!warm_type(call, i))
+			return;
+	struct sum *s = xmalloc(sizeof(*s));
+	*s = (struct sum){.slot = call_defer(call), .pending = n ? n : 1};
+	if (n == 0)
+		warm_start(server->warmer, server->conf, NULL, on_warmed, s);
+	for (size_t i = 1; i <= n; i++)
+		warm_start(server->warmer, server->conf, warm_type(call, i), on_warmed, s);
 }

@@ -24,6 +24,7 @@ struct source {
  * history.c spaces out: the breaker counts failures of one key after another. */
 struct course {
 	struct breaker breaker;
+	int64_t since_ms;               /* when that opened or closed */
 	unsigned failures;              /* in a row, of whatever key */
 	uint64_t failed_name;           /* hash of the last name that failed */
 	char cause[FETCH_CAUSE_MAX];    /* of the last failure */
@@ -132,6 +133,8 @@ struct fetcher *fetcher_new(struct event_base *base, const struct conf *conf, st
 {
 	struct fetcher *f = xcalloc(1, sizeof(*f));
 	f->courses = xcalloc(conf->n_places, sizeof(*f->courses));
+	for (unsigned i = 0; i < conf->n_places; i++)
+		f->courses[i].since_ms = clock_ms();
 	TAILQ_INIT(&f->refused);
 	f->refusal = evtimer_new(base, on_refusal, f);
 	bool assembles = is_used(conf, CONF_FETCH_ASSEMBLE);
@@ -195,10 +198,23 @@ void fetcher_free(struct fetcher *f)
 	free(f);
 }
 
-static void follow(struct course *c, uint64_t name, enum breaker_outcome outcome, const struct fetch_result *result)
+static void tell_change(const struct passage *p, bool was_closed)
 {
-	bool is_same = c->failures && name == c->failed_name;
+	struct course *c = p->course;
+	bool is_closed = c->breaker.open_ms == 0;
+	if (is_closed == was_closed)
+		return;
+	log_warning(is_closed ? "source_works" : "source_fails", "type=%s after_ms=%lld", p->type->name, (long long)(clock_ms() - c->since_ms));
+	c->since_ms = clock_ms();
+}
+
+static void follow(const struct passage *p, enum breaker_outcome outcome, const struct fetch_result *result)
+{
+	struct course *c = p->course;
+	uint64_t name = p->name;
+	bool is_same = c->failures && name == c->failed_name, was_closed = c->breaker.open_ms == 0;
 	breaker_report(&c->breaker, outcome == BREAKER_FAILED && is_same ? BREAKER_UNKNOWN : outcome);
+	tell_change(p, was_closed);
 	if (outcome == BREAKER_ANSWERED)
 		c->failures = 0;
 	if (outcome != BREAKER_FAILED)
@@ -216,7 +232,7 @@ static void on_passed(void *arg, const struct fetch_result *result)
 	enum breaker_outcome outcome = has_failed ? result->source : BREAKER_ANSWERED;
 	if (has_failed && result->cause[0])
 		log_debug("source_said", "type=%s text=%s", p->type->name, log_quote(result->error));
-	follow(p->course, p->name, outcome, result);
+	follow(p, outcome, result);
 	p->owner->under_way--;
 	p->done(p->arg, result);
 	free(p);

@@ -57,7 +57,8 @@ struct postgres {
 	bool looking_up;
 	TAILQ_HEAD(query_list, query) ready;
 	unsigned n_ready;
-	unsigned failures;              /* connects that failed, in a row */
+	unsigned failures;              /* connects that failed, in a row, */
+	int64_t refused_since_ms;       /* since then */
 	struct event *backoff;          /* pending: no connects */
 	char reason[FETCH_ERROR_MAX];   /* of the last that failed */
 	unsigned n_links;
@@ -295,8 +296,10 @@ static void on_refused(void *owner, const char *reason, bool silent)
 {
 	struct postgres *d = owner;
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
-	if (d->failures == 0)
+	if (d->failures == 0) {
+		d->refused_since_ms = clock_ms();
 		log_warning("postgres_refused", "reason=%s", log_quote(reason));
+	}
 	/* Links that were tried together fail together, and count as one. */
 	if (!event_pending(d->backoff, EV_TIMEOUT, NULL)) {
 		if (silent)
@@ -311,7 +314,7 @@ static void on_connected(void *owner)
 {
 	struct postgres *d = owner;
 	if (d->failures > 0)
-		log_info("postgres_connected", "failures=%u", d->failures);
+		log_warning("postgres_connected", "failures=%u after_ms=%lld", d->failures, (long long)(clock_ms() - d->refused_since_ms));
 	d->failures = 0;
 	event_del(d->backoff);
 	dispatch(d);

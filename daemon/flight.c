@@ -43,6 +43,8 @@ static void land(struct flight *f)
 	if (all->map.count == 0)
 		event_del(all->sweep);
 	count_answers(f);
+	if (!TAILQ_EMPTY(&f->waiters) && f->outcome.status != OUTCOME_ERROR)
+		tiers_tell_read(f->type, flight_key(f), f->outcome.tier ? f->outcome.tier : "fetch", f->outcome.value, (clock_ms() - f->began_ms) * 1000);
 	flight_answer(f, waiter_is_any, &f->outcome);
 	flight_drop_held(f);
 	value_unref(f->value);

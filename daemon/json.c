@@ -76,10 +76,9 @@ static const char *skip_plain(const char *p, const char *end)
 	return p;
 }
 
-/* The length of the UTF-8 sequence at p (p < end): 1 to 4, or 0 if it is none.
- * What the first byte leaves open, the bounds of the second decide: overlong
+/* What the first byte leaves open, the bounds of the second decide: overlong
  * forms, surrogates and what lies beyond U+10FFFF are not UTF-8. */
-static size_t utf8_len(const char *p, const char *end)
+size_t json_utf8_len(const char *p, const char *end)
 {
 	const unsigned char *u = (const unsigned char *)p;
 	if (u[0] < 0x80)
@@ -128,7 +127,7 @@ static const char *scan_string(struct scan *s, const char *p)
 		}
 		if ((unsigned char)*p < ' ')
 			return fail(s, p, "control character in a string");
-		size_t n = utf8_len(p, s->end);
+		size_t n = json_utf8_len(p, s->end);
 		p = n ? p + n : fail(s, p, "not valid UTF-8");
 	}
 	return NULL;
@@ -342,7 +341,7 @@ void json_add_string(struct buf *b, const char *s, size_t len)
 	const char *run = s;    /* from here on as it is */
 	buf_add_char(b, '"');
 	while ((s = skip_plain(s, end)) < end) {
-		size_t n = utf8_len(s, end);
+		size_t n = json_utf8_len(s, end);
 		if (n > 1) {
 			s += n;
 			continue;

@@ -46,4 +46,7 @@ struct buf;
  * UTF-8 becomes U+FFFD. Lack of memory shows in b->failed. */
 void json_add_string(struct buf *b, const char *s, size_t len);
 
+/* The length of the UTF-8 sequence at p (p < end): 1 to 4, or 0 if it is none. */
+size_t json_utf8_len(const char *p, const char *end);
+
 #endif

@@ -1,6 +1,9 @@
-/* The log: one line an event on stderr, in logfmt, each with the syslog priority
- * prefix (<4>) that the journal understands when stderr is not a terminal. Keys
- * and values of the cache never appear above debug. Loop thread only. */
+/* The log: one line an event on stderr, in logfmt or JSON, each with the syslog priority
+ * prefix (<4>) that the journal understands when stderr is not a terminal (in JSON, only when it is
+ * the journal). Keys and values of the cache never appear above debug. Loop thread only.
+ *
+ * Of one event at most LOG_BURST lines are written in LOG_WINDOW_MS; then one tells how many were left
+ * out. Those of debug all are. */
 #ifndef CATCACHED_LOG_H
 #define CATCACHED_LOG_H
 
@@ -13,6 +16,15 @@ void log_set_level(enum log_level level);
 
 /* The level called error, warning, info or debug; -1 if there is none of that name. */
 int log_level_named(const char *name);
+
+#define LOG_BURST 50
+#define LOG_WINDOW_MS 10000
+
+/* Whether lines are JSON objects. Default: they are not. */
+void log_set_json(bool is_json);
+
+/* Tells of lines that were left out, if their time is over or at once. Called at short intervals. */
+void log_tell_left_out(bool at_once);
 
 /* True if a line of this level would be written. */
 bool log_enabled(enum log_level level);

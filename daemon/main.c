@@ -22,6 +22,7 @@
 #include "reload.h"
 #include "server.h"
 #include "version.h"
+#include "warm.h"
 
 #define EXPIRE_INTERVAL_MS 100
 #define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
@@ -44,7 +45,8 @@ struct daemon {
 	struct admin *admin;            /* NULL: there is no HTTP port */
 	struct notify *notify;
 	int64_t open_at_ms;             /* whether Redis is there or not */
-	struct event *terminate, *interrupt, *hangup, *expire, *opening;
+	struct warmer *warmer;
+	struct event *terminate, *interrupt, *hangup, *expire, *opening, *patience;
 };
 
 static void usage(FILE *to)
@@ -77,6 +79,12 @@ static int check_config(const char *file)
 }
 
 /* ---- the process ---- */
+
+static void set_log(const struct conf *conf)
+{
+	log_set_level((enum log_level)log_level_named(conf->log_level));
+	log_set_json(strcmp(conf->log_format, "json") == 0);
+}
 
 /* Large values come and go as mappings of their own, so that what is freed goes back
  * to the system at once and does not leave holes; glibc would otherwise raise the
@@ -172,7 +180,7 @@ static void on_reloaded(void *arg)
 	d->conf = d->next;
 	d->next = NULL;
 	server_set_conf(d->server, d->conf);
-	log_set_level((enum log_level)log_level_named(d->conf->log_level));
+	set_log(d->conf);
 	d->server->stats.reloads++;
 	d->server->stats.conf_at_ms = clock_wall_ms();
 	log_info("reloaded", "file=%s types=%zu", log_quote(d->file), d->conf->n_types);
@@ -213,15 +221,57 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	catalog_tick(d->catalog);
+	log_tell_left_out(false);
 }
 
-/* The daemon can serve. */
-static void open_up(struct daemon *d)
+/* The daemon is as good as it will be. */
+static void be_ready(struct daemon *d)
 {
-	server_open(d->server);
 	d->server->unready = NULL;
 	notify_ready(d->notify);
 	log_info("ready", "version=%s socket=%s types=%zu", VERSION, log_quote(d->conf->listen_path), d->conf->n_types);
+}
+
+static void on_warm(void *arg, size_t loaded, size_t failed)
+{
+	struct daemon *d = arg;
+	(void)loaded, (void)failed;
+	if (!event_pending(d->patience, EV_TIMEOUT, NULL)) /* it is ready, or stops */
+		return;
+	event_del(d->patience);
+	be_ready(d);
+}
+
+static void on_impatience(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct warm_figures f = warm_figures(d->warmer);
+	(void)fd, (void)what;
+	clock_update();
+	log_warning("warming_goes_on", "done=%zu of=%zu remedy=%s", f.done, f.total, log_quote("none: it is ready all the same; raise warm_timeout to wait longer"));
+	be_ready(d);
+}
+
+static bool has_warm_lists(const struct conf *conf)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < conf->n_types; i++)
+		n += warm_keys(&conf->types[i]);
+	return n > 0;
+}
+
+/* Clients are served from now on; ready it calls itself when the warm lists are loaded, or take too long. */
+static void open_up(struct daemon *d)
+{
+	int64_t ms = d->conf->warm_timeout_ms;
+	server_open(d->server);
+	if (!has_warm_lists(d->conf)) {
+		be_ready(d);
+		return;
+	}
+	d->server->unready = "warming";
+	event_add(d->patience, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	warm_start(d->warmer, d->conf, NULL, on_warm, d);
 }
 
 /* Clients that would be told that Redis is away, only because it has not been reached yet, wait for that
@@ -241,6 +291,7 @@ static void begin_opening(struct daemon *d)
 {
 	d->server->unready = "starting";
 	d->open_at_ms = clock_ms() + OPEN_MS;
+	d->patience = evtimer_new(d->base, on_impatience, d);
 	d->opening = event_new(d->base, -1, EV_PERSIST, on_opening, d);
 	event_add(d->opening, &(struct timeval){.tv_usec = LOOK_MS * 1000});
 }
@@ -266,7 +317,7 @@ static void unwatch(struct daemon *d)
 	sigaddset(&heard, SIGINT);
 	sigaddset(&heard, SIGHUP);
 	sigprocmask(SIG_BLOCK, &heard, NULL);
-	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire, &d->opening};
+	struct event **all[] = {&d->terminate, &d->interrupt, &d->hangup, &d->expire, &d->opening, &d->patience};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (*all[i])
 			event_free(*all[i]);
@@ -315,6 +366,7 @@ static int start(struct daemon *d)
 		return -1;
 	}
 	d->server = server_new(d->base, d->conf, d->catalog);
+	d->server->warmer = d->warmer = warm_new(d->base, d->catalog);
 	if (server_listen(d->server, &error) < 0
 	    || (d->conf->admin_host && !(d->admin = admin_new(d->base, d->conf, d->server, &error)))) {
 		log_error("cannot_start", "reason=%s", log_quote(error));
@@ -351,6 +403,8 @@ static void wind_up(struct daemon *d)
 {
 	d->server->unready = "stopping";
 	event_del(d->opening);
+	event_del(d->patience);
+	warm_close(d->warmer);
 	reload_free(d->reloader);
 	d->reloader = NULL;
 	catalog_reload_cancel(d->catalog);
@@ -373,6 +427,7 @@ static void stop(struct daemon *d)
 	unwatch(d);
 	server_free(d->server);
 	catalog_free(d->catalog);
+	warm_free(d->warmer);
 	if (d->base)
 		event_base_free(d->base);
 	free_confs(d);
@@ -387,7 +442,7 @@ static int run(const char *file)
 	set_up_allocator();
 	clock_update();
 	srandom((unsigned)clock_us());
-	log_set_level((enum log_level)log_level_named(d.conf->log_level));
+	set_log(d.conf);
 	signal(SIGPIPE, SIG_IGN);
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
@@ -398,6 +453,7 @@ static int run(const char *file)
 	stop(&d);
 	if (status == 0)
 		log_info("stopped", "%s", "");
+	log_tell_left_out(true);
 	return status;
 }
 

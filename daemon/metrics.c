@@ -22,6 +22,7 @@
 #include "status.h"
 #include "tiers.h"
 #include "version.h"
+#include "warm.h"
 
 #define LABELS_MAX 160          /* a type and what else there is: names are short and need no escaping */
 
@@ -126,6 +127,30 @@ static void add_resident(struct page *p, const struct metric *m)
 static uint64_t ready(const struct page *p)
 {
 	return !status_unready(p->server);
+}
+
+static void add_reloads(struct page *p, const struct metric *m)
+{
+	exposition_sample(p->out, m->name, "result=\"success\"", p->server->stats.reloads);
+	exposition_sample(p->out, m->name, "result=\"refused\"", p->server->stats.reloads_refused);
+}
+
+static void add_conf_time(struct page *p, const struct metric *m)
+{
+	exposition_seconds(p->out, m->name, "", (uint64_t)p->server->stats.conf_at_ms * 1000);
+}
+
+static void add_warm(struct page *p, const struct metric *m)
+{
+	struct warm_figures f = warm_figures(p->server->warmer);
+	exposition_sample(p->out, m->name, "result=\"success\"", f.loaded);
+	exposition_sample(p->out, m->name, "result=\"failure\"", f.failed);
+}
+
+static uint64_t warm_left(const struct page *p)
+{
+	struct warm_figures f = warm_figures(p->server->warmer);
+	return f.total - f.done;
 }
 
 /* ---- clients ---- */
@@ -400,11 +425,15 @@ static const struct metric metrics[] = {
 	OTHER("process_resident_memory_bytes", GAUGE, add_resident, "Memory that the process holds."),
 	OTHER("process_cpu_seconds_total", COUNTER, add_cpu, "Time on processors, of all threads."),
 	NUMBER("catcached_ready", GAUGE, ready, "1 while /readyz says that requests may be sent here."),
+	OTHER("catcached_warm_keys_total", COUNTER, add_warm, "Keys of warm lists that were loaded, or could not be."),
+	NUMBER("catcached_warm_keys_left", GAUGE, warm_left, "Keys of the warm lists being loaded that are not done yet."),
 
 	NUMBER("catcached_clients", GAUGE, clients, "Clients connected."),
 	NUMBER("catcached_clients_max", GAUGE, clients_max, "Clients that may be connected (listen.max_clients)."),
 	NUMBER("catcached_connections_total", COUNTER, connections, "Connections accepted."),
 	NUMBER("catcached_connections_rejected_total", COUNTER, rejected, "Connections turned away at catcached_clients_max."),
+	OTHER("catcached_config_reloads_total", COUNTER, add_reloads, "SIGHUPs after which the configuration was taken, or refused as bad."),
+	OTHER("catcached_config_last_reload_success_timestamp_seconds", GAUGE, add_conf_time, "When the configuration in force was read, in seconds since 1970."),
 	OTHER("catcached_clients_closed_total", COUNTER, add_closed,
 		"Clients closed because they owed to read more than listen.max_output (output), or most of what was over listen.max_output_total "
 		"(output_total), or said nothing for listen.idle_timeout (idle)."),

@@ -73,7 +73,7 @@ struct redis_link {
 	struct call_list calls, refused_calls;
 	int64_t progress_ms;                    /* when bytes last came, or part of something large went */
 	int64_t connect_deadline_ms;
-	int64_t down_since_ms;
+	int64_t down_since_ms, up_since_ms;
 	unsigned failures;                      /* in a row */
 	bool closing;
 	bool is_held;                           /* no attempts to connect */
@@ -171,6 +171,19 @@ static int64_t backoff_ms(const struct redis_link *l)
 	return ms / 2 + random() % (ms / 2 + 1);
 }
 
+/* Relays are many and share the fate of the link that they follow. */
+static enum log_level level_of(const struct redis_link *l)
+{
+	return l->options.relay_resp ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
+}
+
+/* The first failure is told; the next ones, until it is up again, are the same story. */
+static void tell_down(struct redis_link *l, bool was_up, const char *reason)
+{
+	log_event(l->closing || l->failures ? LOG_LEVEL_DEBUG : level_of(l), "redis_down", "link=%s after_ms=%lld reason=%s", l->options.name,
+		(long long)(was_up ? clock_ms() - l->up_since_ms : clock_ms() - l->down_since_ms), log_quote(reason));
+}
+
 /* The one way down, from any state; the context is hiredis's to free, or freed by drop. */
 static void lost(struct redis_link *l, const char *reason)
 {
@@ -185,9 +198,7 @@ static void lost(struct redis_link *l, const char *reason)
 	event_del(l->deadline);
 	if (was_up)
 		l->down_since_ms = clock_ms();
-	/* The first failure is told; the next ones, until it is up again, are the same story. */
-	log_event(l->closing || l->failures ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "redis_down", "link=%s reason=%s",
-		l->options.name, log_quote(reason));
+	tell_down(l, was_up, reason);
 	snprintf(l->reason, sizeof(l->reason), "%s", reason);
 	l->stats.drops += was_up;
 	if (!l->closing && !l->is_held)
@@ -213,7 +224,8 @@ static void come_up(struct redis_link *l)
 	event_del(l->deadline); /* that of the trial */
 	l->reason[0] = '\0';
 	l->stats.connects++;
-	log_warning("redis_up", "link=%s after_ms=%lld", l->options.name, (long long)(clock_ms() - l->down_since_ms));
+	l->up_since_ms = clock_ms();
+	log_event(level_of(l), "redis_up", "link=%s after_ms=%lld", l->options.name, (long long)(clock_ms() - l->down_since_ms));
 	l->options.on_state(l->options.arg, true);
 }
 

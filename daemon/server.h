@@ -14,6 +14,7 @@ struct conf;
 struct event;
 struct event_base;
 struct histogram;
+struct warmer;
 
 struct server_stats {
 	int64_t started_ms, started_at_ms;      /* clock_ms, clock_wall_ms */
@@ -44,6 +45,7 @@ struct server {
 	struct server_stats stats;
 	struct histogram *latency;      /* by row of commands, */
 	struct histogram *latency_of_others;    /* and behind them; see command_latency */
+	struct warmer *warmer;          /* owned by main */
 	const char *unready;            /* why it is not to be sent requests; NULL: it may be; owned by main */
 	struct listener *listener;      /* NULL: it does not listen (any more) */
 };

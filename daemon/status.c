@@ -16,6 +16,7 @@
 #include "server.h"
 #include "tiers.h"
 #include "version.h"
+#include "warm.h"
 
 /* ---- readiness ---- */
 
@@ -57,6 +58,17 @@ struct cJSON *status_server(const struct server *s)
 	cJSON_AddNumberToObject(o, "rejected_connections", (double)s->stats.rejected);
 	cJSON_AddNumberToObject(o, "commands", (double)s->stats.commands);
 	cJSON_AddNumberToObject(o, "protocol_errors", (double)s->stats.protocol_errors);
+	return o;
+}
+
+struct cJSON *status_warm(const struct server *s)
+{
+	struct warm_figures f = warm_figures(s->warmer);
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddNumberToObject(o, "done", (double)f.done);
+	cJSON_AddNumberToObject(o, "total", (double)f.total);
+	cJSON_AddNumberToObject(o, "loaded", (double)f.loaded);
+	cJSON_AddNumberToObject(o, "failed", (double)f.failed);
 	return o;
 }
 

@@ -14,6 +14,9 @@ const char *status_unready(const struct server *s);
 /* An object to be deleted by the caller: the server's figures in STATS. */
 struct cJSON *status_server(const struct server *s);
 
+/* Likewise: how far the warm lists have come that are being loaded, and what was loaded so far. */
+struct cJSON *status_warm(const struct server *s);
+
 /* Likewise: what the status page shows. STATS and HEALTH, what is declared of each type and how its
  * fetches went, the slowest fetches, the last invalidations. No keys: see recent.h. */
 struct cJSON *status_page(const struct server *s);

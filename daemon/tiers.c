@@ -1,7 +1,9 @@
 /* The tiers and the rules they share; see tiers.h. */
 #include "tiers.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -308,4 +310,15 @@ bool tiers_forget(struct tiers *t, const struct key *key)
 {
 	fence_break(&t->fences, key);
 	return memory_drop(t->memory, key, clock_ms());
+}
+
+/* ---- the log ---- */
+
+void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us)
+{
+	char items[24] = "unknown";
+	if (v && v->inspected && value_items(v) >= 0)
+		snprintf(items, sizeof(items), "%" PRId64, value_items(v));
+	log_debug(strcmp(tier, "fetch") == 0 ? "miss" : "hit", "type=%s key=%016" PRIx64 " tier=%s found=%s bytes=%" PRIu32 " items=%s took_us=%" PRId64,
+		type->name, key->hash, tier, v ? "true" : "false", v ? v->len : 0, items, took_us);
 }

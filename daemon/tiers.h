@@ -10,6 +10,7 @@
 #include "../conf/conf.h"
 #include "fence.h"
 #include "histogram.h"
+#include "log.h"
 #include "memory.h"
 #include "outcome.h"
 #include "recent.h"
@@ -156,6 +157,14 @@ void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const 
 
 /* Gives an entry a new logical TTL. */
 void tiers_set_ttl(struct memory_entry *e, int64_t ttl_ms);
+
+/* A line of debug: a read of key was answered by that tier (memory, redis, fetch). v: NULL: it does not exist. */
+void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us);
+static inline void tiers_tell_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us)
+{
+	if (log_enabled(LOG_LEVEL_DEBUG))
+		tiers_log_read(type, key, tier, v, took_us);
+}
 
 /* The key is about to change, or has: breaks its fences and drops it from memory.
  * True if a live value was dropped. */

@@ -53,6 +53,7 @@ struct tracking {
 	struct tracking_options options;
 	struct redis_link *sub, *probe;
 	enum coherence coherence;
+	int64_t coherence_since_ms;
 	bool data_up, sub_up;
 	unsigned attempt;               /* numbers the calls of begin, to know their answers */
 	struct event *timer;
@@ -83,8 +84,10 @@ static void set_coherence(struct tracking *t, enum coherence now)
 {
 	if (t->coherence == now)
 		return;
-	log_warning("coherence", "from=%s to=%s", coherence_names[t->coherence], coherence_names[now]);
+	log_warning("coherence", "from=%s to=%s after_ms=%lld", coherence_names[t->coherence], coherence_names[now],
+		(long long)(clock_ms() - t->coherence_since_ms));
 	t->coherence = now;
+	t->coherence_since_ms = clock_ms();
 	t->options.on_coherence(t->options.arg, now);
 }
 
@@ -589,6 +592,7 @@ static void on_probe(void *arg, bool up)
 struct tracking *tracking_new(const struct tracking_options *options)
 {
 	struct tracking *t = xcalloc(1, sizeof(*t));
+	t->coherence_since_ms = clock_ms();
 	uint64_t id = 0;
 	(void)!getrandom(&id, sizeof(id), GRND_NONBLOCK); /* no entropy yet: the address and the time have to do */
 	id ^= (uint64_t)clock_us() ^ (uintptr_t)t;

@@ -137,7 +137,7 @@ static const struct {
 	const char *advice;
 } replies[] = {
 	{"NOPERM", "The command is for the daemon's own user and for admin.users of its configuration:\n"
-		"run it as one of them (sudo -u USER catcachectl ...), or add your name there and restart the daemon.\n"},
+		"run it as one of them (sudo -u USER catcachectl ...), or add your name there and reload the daemon.\n"},
 	{"UNAVAILABLE", "What stands behind the daemon does not serve it now.\n"
 		"catcachectl health says more, and catcachectl explain KEY about one key.\n"},
 	{"ERR no such type", "catcachectl stats lists the types.\n"},

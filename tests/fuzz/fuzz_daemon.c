@@ -33,6 +33,7 @@ enum {
 #include "../../daemon/memory.h"
 #include "../../daemon/out.h"
 #include "../../daemon/server.h"
+#include "../../daemon/warm.h"
 #include "../../proto/reply_scan.h"
 #include "fuzz.h"
 
@@ -449,6 +450,7 @@ static void start(void)
 	catalog = catalog_new(base, conf);
 	FUZZ_EXPECT(catalog, "%s", strerror(errno));
 	server = server_new(base, conf, catalog);
+	server->warmer = warm_new(base, catalog);
 }
 
 /* Everybody hears what is still owed, then all go. */
@@ -463,8 +465,10 @@ static void stop(void)
 	settle();
 	while (server->n_clients > 0)
 		wait_for("clients that have gone are noticed");
+	struct warmer *warmer = server->warmer;
 	server_free(server);
 	catalog_free(catalog);
+	warm_free(warmer);
 	clock_skew(-skipped_ms);
 	skipped_ms = 0;
 }

@@ -9,8 +9,8 @@
 #include "../../conf/conf.h"
 #include "../../daemon/clock.h"
 
-static const struct conf_type m = {.name = "m", .key = "m:", .prefix_len = 2}, n = {.name = "n", .key = "n:", .prefix_len = 2},
-	undeclared = {.name = "undeclared"};
+static const struct conf_type m = {.name = "m", .key = "m:", .prefix_len = 2}, n = {.name = "n", .index = 1, .key = "n:", .prefix_len = 2},
+	undeclared = {.name = "undeclared", .index = 2};
 static struct clears all;
 
 static void setup(void)

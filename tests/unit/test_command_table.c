@@ -86,7 +86,7 @@ END_TEST
 
 /* What Redis 7.0 does not have: our own, and what later versions have. */
 static const char *const ours[] = {
-	"PEEK", "DIGEST", "GETIF", "META", "EXPLAIN", "REFRESH", "INVALIDATE", "HASHKEY", "STATS", "HEALTH", "METRICS",
+	"PEEK", "DIGEST", "GETIF", "META", "EXPLAIN", "REFRESH", "INVALIDATE", "WARM", "HASHKEY", "STATS", "HEALTH", "METRICS",
 	"WAITAOF", "CLIENT SETINFO", "CLIENT NO-TOUCH",
 	"POST", "HOST:",        /* known to Redis, but not told */
 	"HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HPERSIST", "HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HGETDEL", "HGETEX", "HSETEX",

@@ -703,18 +703,6 @@ START_TEST(errors_name_the_file_and_are_added_to_those_before)
 }
 END_TEST
 
-START_TEST(keys_whose_behaviour_is_not_built_yet_are_unknown)
-{
-	static const char *const texts[] = {LISTEN TYPES "log: {format: x}\n", TYPE("warm: [x]")};
-	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		load_bytes(texts[i], strlen(texts[i]));
-		ck_assert_uint_eq(errors.n, 1);
-		ck_assert_ptr_nonnull(strstr(errors.lines[0], ": unknown key \""));
-		ck_assert_ptr_null(strstr(errors.lines[0], "did you mean"));
-	}
-}
-END_TEST
-
 START_TEST(no_error_shows_a_password)
 {
 	static const char *const texts[] = {
@@ -1134,7 +1122,6 @@ static TCase *mistakes(void)
 	tcase_add_loop_test(tc, each_mistake_has_its_message_and_place, 0, sizeof wrong / sizeof *wrong);
 	tcase_add_test(tc, all_errors_come_at_once_in_the_order_of_lines);
 	tcase_add_test(tc, errors_name_the_file_and_are_added_to_those_before);
-	tcase_add_test(tc, keys_whose_behaviour_is_not_built_yet_are_unknown);
 	tcase_add_test(tc, no_error_shows_a_password);
 	tcase_add_test(tc, paths_and_keys_may_be_as_long_as_can_be_and_no_longer);
 	tcase_add_test(tc, a_mangled_file_never_crashes);

@@ -1,7 +1,9 @@
 /* log.c: the bytes of each line, as they leave on descriptor 2. */
+#include "../../daemon/clock.h"
 #include "../../daemon/log.h"
 
 #include <check.h>
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <pty.h>
 #include <stdio.h>
@@ -42,8 +44,16 @@ static const char *end(void)
 	return captured;
 }
 
+static void pass(int64_t ms)
+{
+	clock_skew(ms);
+	clock_update();
+}
+
 static void teardown(void)
 {
+	log_set_json(false);
+	unsetenv("JOURNAL_STREAM");
 	log_set_level(LOG_LEVEL_INFO);
 }
 
@@ -134,6 +144,7 @@ START_TEST(line_too_long_is_cut_and_still_ends)
 	memset(text, 'x', 10000);
 	for (size_t len = 1900; len <= 2200; len++) {
 		text[len] = '\0';
+		pass(LOG_WINDOW_MS);
 		begin();
 		log_info("e", "a=%s", text);
 		const char *line = end();
@@ -180,6 +191,98 @@ START_TEST(log_that_cannot_be_written_harms_nobody)
 	dup2(real_stderr, STDERR_FILENO);
 	close(real_stderr);
 	close(full);
+}
+END_TEST
+
+/* ---- JSON ---- */
+
+static const struct {
+	const char *text, *json;
+} texts[] = {
+	{"", "\"\""}, {"plain", "\"plain\""}, {"12", "12"}, {"-1.50", "-1.50"}, {"007", "\"007\""}, {"1.", "\"1.\""}, {"-", "\"-\""}, {"true", "true"},
+	{"two words", "\"two words\""}, {"a=b, c=\"d\"", "\"a=b, c=\\\"d\\\"\""}, {"back\\slash\\", "\"back\\\\slash\\\\\""}, {"a\nb\tc", "\"a b c\""},
+	{"\xc3\xa9", "\"\xc3\xa9\""}, {"\xff\xc3", "\"\\ufffd\\ufffd\""}, {"\xed\xa0\x80 x", "\"\\ufffd\\ufffd\\ufffd x\""}, {"}{", "\"}{\""},
+};
+
+START_TEST(json_lines_are_json_whatever_they_tell)
+{
+	log_set_json(true);
+	for (size_t i = 0; i < LEN(texts); i++) {
+		char expected[256];
+		snprintf(expected, sizeof(expected), "{\"level\":\"info\",\"event\":\"e\",\"text\":%s,\"n\":3}\n", texts[i].json);
+		begin();
+		log_info("e", "text=%s n=%d", log_quote(texts[i].text), 3);
+		ck_assert_str_eq(end(), expected);
+	}
+	begin();
+	log_info("two words", "%s", "");
+	ck_assert_str_eq(end(), "{\"level\":\"info\",\"event\":\"two words\"}\n");
+}
+END_TEST
+
+START_TEST(journal_gets_the_priority_of_json_lines_too)
+{
+	log_set_json(true);
+	setenv("JOURNAL_STREAM", "8:1", 1);
+	begin();
+	log_warning("e", "n=%d", 3);
+	ck_assert_str_eq(end(), "<4>{\"level\":\"warning\",\"event\":\"e\",\"n\":3}\n");
+}
+END_TEST
+
+START_TEST(json_lines_that_are_cut_are_json)
+{
+	char text[3000];
+	log_set_json(true);
+	for (size_t len = 1900; len < 2100; len++) {
+		memset(text, '\xff', len);
+		text[len] = '\0';
+		pass(LOG_WINDOW_MS);
+		begin();
+		log_info("e", "a=\"%s\"", text);
+		const char *line = end();
+		cJSON *json = cJSON_Parse(line);
+		ck_assert_msg(json, "%s", line);
+		ck_assert_str_eq(line + strlen(line) - 3, "\"}\n");
+		cJSON_Delete(json);
+	}
+}
+END_TEST
+
+/* ---- too many of them ---- */
+
+START_TEST(more_of_an_event_than_anybody_reads_are_counted)
+{
+	char expected[64];
+	begin();
+	for (int i = 0; i < LOG_BURST; i++)
+		log_warning("often", "%s", "");
+	ck_assert_uint_eq(strlen(end()), LOG_BURST * strlen("<4>level=warning event=often\n"));
+	begin();
+	for (int i = 0; i < 7; i++)
+		log_warning("often", "%s", "");
+	log_info("rare", "%s", "");
+	log_tell_left_out(false);
+	ck_assert_str_eq(end(), "<6>level=info event=rare\n");
+	pass(LOG_WINDOW_MS);
+	begin();
+	log_tell_left_out(false);
+	snprintf(expected, sizeof(expected), "<4>level=warning event=log_left_out of=often lines=%d\n", 7);
+	ck_assert_str_eq(end(), expected);
+	begin();
+	log_warning("often", "%s", "");
+	log_tell_left_out(true);
+	ck_assert_str_eq(end(), "<4>level=warning event=often\n");
+}
+END_TEST
+
+START_TEST(those_of_debug_all_are_written)
+{
+	log_set_level(LOG_LEVEL_DEBUG);
+	begin();
+	for (int i = 0; i < 2 * LOG_BURST; i++)
+		log_debug("often", "%s", "");
+	ck_assert_uint_eq(strlen(end()), 2 * LOG_BURST * strlen("<7>level=debug event=often\n"));
 }
 END_TEST
 
@@ -286,6 +389,11 @@ int main(void)
 	tcase_add_test(tc, levels_have_their_names);
 	tcase_add_test(tc, line_too_long_is_cut_and_still_ends);
 	tcase_add_test(tc, terminal_gets_no_priority);
+	tcase_add_test(tc, json_lines_are_json_whatever_they_tell);
+	tcase_add_test(tc, journal_gets_the_priority_of_json_lines_too);
+	tcase_add_test(tc, json_lines_that_are_cut_are_json);
+	tcase_add_test(tc, more_of_an_event_than_anybody_reads_are_counted);
+	tcase_add_test(tc, those_of_debug_all_are_written);
 	tcase_add_test(tc, log_that_cannot_be_written_harms_nobody);
 	tcase_add_test(tc, text_is_quoted_where_it_must_be);
 	tcase_add_test(tc, no_control_byte_gets_through);
