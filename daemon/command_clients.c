@@ -28,17 +28,19 @@ static bool read_type(struct call *call, size_t i, bool *is_ours)
 
 /* ---- INFO, LIST ---- */
 
-/* Both ends are the socket, as in Redis. */
+/* All fields of Redis 7.0 in their order, since there are libraries that insist on them; then those of 7.2, and
+ * ours. Both ends are the socket, as in Redis. */
 static void add_line(struct buf *b, const struct call *call, const struct client *c, const char *command)
 {
 	struct client_facts f;
 	const char *path = call->server->conf->listen_path;
 	client_facts(c, &f);
-	buf_addf(b, "id=%" PRIu64 " addr=%s:0 laddr=%s:0 fd=%d name=%s age=%" PRId64 " idle=%" PRId64 " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d"
-		" qbuf=%zu omem=%zu cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s uid=%ld\n",
+	buf_addf(b, "id=%" PRIu64 " addr=%s:0 laddr=%s:0 fd=%d name=%s age=%" PRId64 " idle=%" PRId64 " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d",
 		client_id(c), path, path, f.fd, client_name(c), f.age_ms / 1000, f.idle_ms / 1000, client_queue(c) ? "xU" : "U",
-		client_queue(c) ? 0 : -1, f.input_bytes, f.output_bytes, command, client_resp(c), f.library, f.library_version,
-		(long)client_uid(c));
+		client_queue(c) ? 0 : -1);
+	buf_addf(b, " qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=default redir=-1"
+		" resp=%d lib-name=%s lib-ver=%s uid=%ld\n", f.input_bytes, f.output_bytes, f.input_bytes + f.output_bytes, command,
+		client_resp(c), f.library, f.library_version, (long)client_uid(c));
 }
 
 static void reply_lines(struct call *call, struct buf *lines)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../proto/buf.h"
+
 static const char config[] =
 	LISTEN NO_REDIS NO_DATABASE
 	"types:\n"
@@ -183,6 +185,33 @@ START_TEST(clients_are_listed_by_filters)
 }
 END_TEST
 
+/* The names of the fields of CLIENT INFO; free it. */
+static char *field_names(redisContext *c)
+{
+	redisReply *r = ask(c, "CLIENT INFO");
+	char *names = xasprintf("%s", "");
+	for (const char *at = r->str; *at && *at != '\n'; at += strcspn(at, " \n"), at += *at == ' ') {
+		char *more = xasprintf("%s %.*s", names, (int)strcspn(at, "="), at);
+		free(names);
+		names = more;
+	}
+	freeReplyObject(r);
+	return names;
+}
+
+/* redis-py, for one, insists on some. */
+START_TEST(a_client_has_all_fields_that_it_has_in_redis)
+{
+	struct harness *h = start();
+	harness_redis_start(h, "");
+	char *ours = field_names(harness_connect(h)), *theirs = field_names(harness_connect_redis(h));
+	ck_assert_msg(strncmp(ours, theirs, strlen(theirs)) == 0, "here:%s\nin Redis:%s", ours, theirs);
+	free(ours);
+	free(theirs);
+	harness_free(h);
+}
+END_TEST
+
 static void expect_killed(redisContext *c)
 {
 	redisReply *r = redisCommand(c, "PING");
@@ -223,6 +252,7 @@ int main(void)
 		keys_are_told_of_our_own_commands_too,
 		what_is_told_of_commands_is_not_nested_too_deep,
 		clients_are_listed_by_filters,
+		a_client_has_all_fields_that_it_has_in_redis,
 		clients_are_closed_by_filters,
 	};
 	return harness_main("housekeeping", tests, LEN(tests));
