@@ -342,6 +342,7 @@ void conf_free(struct conf *c)
 	free(c->database.url);
 	free(c->admin_users);
 	free(c->listen_path);
+	free(c->snapshot);
 	free(c->log_level);
 	free(c->log_format);
 	free(c->admin_host);

@@ -100,6 +100,7 @@ struct conf {
 	uid_t *admin_users;             /* who may run admin commands, besides the daemon's own user */
 	size_t n_admin_users;
 	uint64_t memory_limit;
+	char *snapshot;                 /* the file of it; or NULL */
 	char *guard;                    /* while this key exists in Redis nothing fetched is stored; or NULL */
 	int64_t warm_timeout_ms;        /* of the warm lists at the start */
 	struct conf_redis redis;

@@ -166,6 +166,14 @@ static const char *read_socket(const struct schema_row *row, const char *text, v
 	return NULL;
 }
 
+static const char *read_file(const struct schema_row *row, const char *text, void *base)
+{
+	if (*text != '/' || text[strlen(text) - 1] == '/')
+		return UNEXPECTED;
+	store_text(field_of(row, base), text);
+	return NULL;
+}
+
 /* The user or group that text names without a look at the host's databases: a
  * number, or root, which is a default and must be known where there are none. -1
  * for other names, and for the largest number, which means "no one" to system calls. */
@@ -332,6 +340,7 @@ static const struct kind {
 	[KIND_WORD] = {"one of", "one of", .read = read_text},
 	[KIND_TEXT] = {"text", "a text of at least one character", .read = read_text},
 	[KIND_SOCKET] = {"path", "an absolute path of at most 107 bytes", .read = read_socket},
+	[KIND_FILE] = {"path", "an absolute path of a file", .read = read_file},
 	[KIND_GROUP] = {"group", "a group of this host", .read = read_group},
 	[KIND_ADDRESS] = {"address", "an address with a port (127.0.0.1:9121, [::1]:9121)", .read = read_address},
 	[KIND_USERS] = {"list of users", "a user of this host", .read = read_user, .list = "a list of users"},

@@ -44,6 +44,8 @@ const struct schema_row schema_rows[] = {
 		.help = "the memory tier"},
 	{"memory", "limit", KIND_SIZE, CONF(memory_limit), .def = "256M", .min = "1M", .max = "1024G",
 		.help = "bytes of all values held, overhead counted"},
+	{"memory", "snapshot", KIND_FILE, CONF(snapshot),
+		.help = "where what is held is saved at the stop, for the next start; without it nowhere"},
 
 	{"", "redis", KIND_SECTION, NO_FIELD, .off = true,
 		.help = "the Redis tier; off runs without"},

@@ -25,6 +25,7 @@ enum schema_kind {
 	KIND_WORD,              /* char *: one of .words */
 	KIND_TEXT,              /* char *, not empty */
 	KIND_SOCKET,            /* char *: a path that fits in a sockaddr_un */
+	KIND_FILE,              /* char *: an absolute path */
 	KIND_GROUP,             /* listen_group and has_listen_group */
 	KIND_ADDRESS,           /* admin_host and admin_port */
 	KIND_USERS,             /* admin_users and n_admin_users */

@@ -26,6 +26,7 @@
 #include "fetch.h"
 #include "fetch_call.h"
 #include "log.h"
+#include "pg_lib.h"
 #include "pg_link.h"
 #include "pg_target.h"
 #include "rows.h"
@@ -53,14 +54,14 @@ struct query {
 struct postgres {
 	struct event_base *base;
 	struct fetch_calls *calls;
-	struct pg_target *target;       /* NULL: the URL is not one */
+	struct pg_target *target;       /* NULL: the URL is not one, or there is no library */
 	bool looking_up;
 	TAILQ_HEAD(query_list, query) ready;
 	unsigned n_ready;
 	unsigned failures;              /* connects that failed, in a row, */
 	int64_t refused_since_ms;       /* since then */
 	struct event *backoff;          /* pending: no connects */
-	char reason[FETCH_ERROR_MAX];   /* of the last that failed */
+	char reason[FETCH_ERROR_MAX];   /* of the last that failed; or why there is no target */
 	unsigned n_links;
 	struct pg_link *links[];
 };
@@ -94,10 +95,10 @@ static enum cell_kind cell_kind(Oid type)
 
 static int tell_columns(struct query *q, const PGresult *r)
 {
-	unsigned n = (unsigned)PQnfields(r);
+	unsigned n = (unsigned)pg.PQnfields(r);
 	const char **names = xcalloc(n, sizeof(*names));
 	for (unsigned i = 0; i < n; i++)
-		names[i] = PQfname(r, (int)i);
+		names[i] = pg.PQfname(r, (int)i);
 	int result = rows_columns(&q->rows, n, names);
 	free(names);
 	q->cells = xcalloc(n, sizeof(*q->cells));
@@ -108,13 +109,13 @@ static int tell_columns(struct query *q, const PGresult *r)
 static int read_cell(struct cell *cell, const PGresult *r, int row, int column)
 {
 	*cell = (struct cell){.kind = CELL_NULL};
-	if (PQgetisnull(r, row, column))
+	if (pg.PQgetisnull(r, row, column))
 		return 0;
-	cell->kind = cell_kind(PQftype(r, column));
-	cell->text = PQgetvalue(r, row, column);
-	cell->len = (size_t)PQgetlength(r, row, column);
+	cell->kind = cell_kind(pg.PQftype(r, column));
+	cell->text = pg.PQgetvalue(r, row, column);
+	cell->len = (size_t)pg.PQgetlength(r, row, column);
 	if (cell->kind == CELL_BLOB)
-		cell->text = (char *)PQunescapeBytea((const unsigned char *)cell->text, &cell->len);
+		cell->text = (char *)pg.PQunescapeBytea((const unsigned char *)cell->text, &cell->len);
 	return cell->text ? 0 : -1;
 }
 
@@ -122,14 +123,14 @@ static void free_blobs(struct cell *cells, int n)
 {
 	for (int i = 0; i < n; i++) {
 		if (cells[i].kind == CELL_BLOB)
-			PQfreemem((char *)cells[i].text);
+			pg.PQfreemem((char *)cells[i].text);
 		cells[i].kind = CELL_NULL;
 	}
 }
 
 static int add_row(struct query *q, const PGresult *r, int row)
 {
-	int n = PQnfields(r), result = 0;
+	int n = pg.PQnfields(r), result = 0;
 	for (int i = 0; i < n && result == 0; i++)
 		result = read_cell(&q->cells[i], r, row, i);
 	if (result == 0)
@@ -144,7 +145,7 @@ static int on_rows(void *query, const PGresult *r)
 {
 	struct query *q = query;
 	int result = q->cells ? 0 : tell_columns(q, r);
-	for (int row = 0; row < PQntuples(r) && result == 0; row++)
+	for (int row = 0; row < pg.PQntuples(r) && result == 0; row++)
 		result = add_row(q, r, row);
 	if (result < 0)
 		fetch_call_failed(q->call, "%s", q->rows.error);
@@ -354,7 +355,7 @@ static void find_links(struct postgres *d)
 {
 	bool may_connect = !event_pending(d->backoff, EV_TIMEOUT, NULL);
 	if (!d->target)
-		fail_ready(d, "the database URL is not valid");
+		fail_ready(d, d->reason);
 	else if (!may_connect && count_in(d, PG_CLOSED) == d->n_links)
 		fail_ready(d, d->reason);
 	else if (may_connect && pg_target_has_names(d->target))
@@ -455,7 +456,9 @@ const struct fetch_driver *fetch_postgres_new(struct event_base *base, struct wo
 	d->base = base;
 	TAILQ_INIT(&d->ready);
 	d->calls = fetch_calls_new(base, cpu, n, &runner, d);
-	d->target = pg_target_new(conf->url);
+	const char *trouble = pg_lib_load();
+	d->target = trouble ? NULL : pg_target_new(conf->url);
+	snprintf(d->reason, sizeof(d->reason), "%s", trouble ? trouble : "the database URL is not valid");
 	d->backoff = evtimer_new(base, on_backoff, d);
 	for (d->n_links = 0; d->n_links < n; d->n_links++)
 		d->links[d->n_links] = pg_link_new(base, &owner, d);

@@ -26,7 +26,7 @@
 
 #define EXPIRE_INTERVAL_MS 100
 #define OTHER_DESCRIPTORS 512   /* besides the clients': databases, hooks, Redis, the loop */
-#define LOOK_MS 10              /* at the start, between two looks whether Redis is there, */
+#define LOOK_MS 2               /* at the start, between two looks whether Redis is there, */
 #define OPEN_MS 1000            /* for so long at the most */
 #define DRAIN_MS 3000           /* at the end, for what is owed to clients */
 #define SETTLE_MS 1000          /* after it, for what Redis is still to be told */
@@ -294,6 +294,7 @@ static void begin_opening(struct daemon *d)
 	d->patience = evtimer_new(d->base, on_impatience, d);
 	d->opening = event_new(d->base, -1, EV_PERSIST, on_opening, d);
 	event_add(d->opening, &(struct timeval){.tv_usec = LOOK_MS * 1000});
+	on_opening(-1, 0, d);
 }
 
 static void watch(struct daemon *d)
@@ -375,6 +376,8 @@ static int start(struct daemon *d)
 	}
 	static const struct reload_owner owner = {on_good_file, on_refused};
 	d->reloader = reload_new(d->base, d->file, &owner, d);
+	if (d->conf->snapshot)
+		catalog_load(d->catalog, d->conf->snapshot);
 	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
 	begin_opening(d);
@@ -418,6 +421,8 @@ static void wind_up(struct daemon *d)
 	d->server = NULL;
 	catalog_finish(d->catalog);
 	settle(d, SETTLE_MS);
+	if (d->conf->snapshot)
+		catalog_save(d->catalog, d->conf->snapshot);
 }
 
 static void stop(struct daemon *d)

@@ -6,6 +6,7 @@
  * or has just fired. io is a one-shot event, so that nothing waits for the socket
  * while libpq may close it and open another of the same number. */
 #include "pg_link.h"
+#include "pg_lib.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -63,10 +64,10 @@ static void watch(struct pg_link *l)
 {
 	static const struct timeval at_once = {0}, soon = {.tv_usec = TLS_POLL_MS * 1000};
 	const struct timeval *timeout = NULL;
-	int fd = PQsocket(l->conn);
+	int fd = pg.PQsocket(l->conn);
 	if (fd < 0 || l->broken)
 		timeout = &at_once;
-	else if (l->query && PQsslInUse(l->conn))
+	else if (l->query && pg.PQsslInUse(l->conn))
 		timeout = &soon;
 	event_del(&l->io);
 	event_assign(&l->io, l->base, fd, fd < 0 ? 0 : wanted(l), on_io, l);
@@ -86,7 +87,7 @@ static void close_link(struct pg_link *l)
 	event_del(&l->limit);
 	errand_abandon(l->canceller);
 	l->canceller = NULL;
-	PQfinish(l->conn);
+	pg.PQfinish(l->conn);
 	l->conn = NULL;
 	l->state = PG_CLOSED;
 }
@@ -109,7 +110,7 @@ static void lose(struct pg_link *l, const char *reason)
 	enum pg_state before = l->state;
 	bool silent = reason;
 	if (!reason)
-		reason = PQerrorMessage(l->conn);
+		reason = pg.PQerrorMessage(l->conn);
 	char *line = xstrndup(reason, strcspn(reason, "\n"));
 	close_link(l);
 	if (before == PG_CONNECTING)
@@ -139,14 +140,14 @@ static void ignore_notice(void *arg, const PGresult *notice)
 
 static void step_connecting(struct pg_link *l)
 {
-	l->polling = PQconnectPoll(l->conn);
+	l->polling = pg.PQconnectPoll(l->conn);
 	if (l->polling == PGRES_POLLING_FAILED) {
 		lose(l, NULL);
 		return;
 	}
 	if (l->polling == PGRES_POLLING_OK) {
 		event_del(&l->limit);
-		(void)PQsetnonblocking(l->conn, 1);     /* fails only if output is waiting */
+		(void)pg.PQsetnonblocking(l->conn, 1);     /* fails only if output is waiting */
 		l->state = PG_IDLE;
 	}
 	watch(l);
@@ -161,7 +162,7 @@ void pg_link_connect(struct pg_link *l, PGconn *conn)
 	l->state = PG_CONNECTING;
 	l->polling = PGRES_POLLING_WRITING;     /* as the manual says of the first call */
 	l->unsent = l->broken = false;
-	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+	pg.PQsetNoticeReceiver(conn, ignore_notice, NULL);
 	limit(l, PG_CONNECT_MS);
 	watch(l);
 }
@@ -170,12 +171,12 @@ void pg_link_connect(struct pg_link *l, PGconn *conn)
 
 static void keep_error(struct pg_link *l, const PGresult *r)
 {
-	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = pg.PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	const char *text = pg.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	if (l->error)
 		return;
 	if (!text)
-		text = PQresultErrorMessage(r);
+		text = pg.PQresultErrorMessage(r);
 	l->error = xstrdup(text);
 	snprintf(l->sqlstate, sizeof(l->sqlstate), "%s", state ? state : "");
 	if (state && strncmp(state, "22", 2) == 0)      /* data exceptions quote the datum */
@@ -184,10 +185,10 @@ static void keep_error(struct pg_link *l, const PGresult *r)
 
 static void take_result(struct pg_link *l, const PGresult *r)
 {
-	switch (PQresultStatus(r)) {
+	switch (pg.PQresultStatus(r)) {
 	case PGRES_SINGLE_TUPLE:
 	case PGRES_TUPLES_OK:
-		l->complete = PQresultStatus(r) == PGRES_TUPLES_OK;
+		l->complete = pg.PQresultStatus(r) == PGRES_TUPLES_OK;
 		if (!l->unwanted)
 			l->unwanted = l->owner->rows(l->query, r) < 0;
 		break;
@@ -213,7 +214,7 @@ static void take_result(struct pg_link *l, const PGresult *r)
 static void finish_query(struct pg_link *l)
 {
 	event_del(&l->limit);
-	if (l->broken || PQtransactionStatus(l->conn) != PQTRANS_IDLE) {
+	if (l->broken || pg.PQtransactionStatus(l->conn) != PQTRANS_IDLE) {
 		close_link(l);
 	} else {
 		l->state = PG_IDLE;
@@ -224,18 +225,18 @@ static void finish_query(struct pg_link *l)
 
 static void step_query(struct pg_link *l)
 {
-	int flushed = !l->broken && PQconsumeInput(l->conn) ? PQflush(l->conn) : -1;
+	int flushed = !l->broken && pg.PQconsumeInput(l->conn) ? pg.PQflush(l->conn) : -1;
 	l->unsent = flushed > 0;
-	while (flushed >= 0 && !l->ended && !PQisBusy(l->conn)) {
-		PGresult *r = PQgetResult(l->conn);
+	while (flushed >= 0 && !l->ended && !pg.PQisBusy(l->conn)) {
+		PGresult *r = pg.PQgetResult(l->conn);
 		if (r)
 			take_result(l, r);
 		l->ended = !r || l->broken;
-		PQclear(r);
+		pg.PQclear(r);
 	}
 	if (l->unwanted && !l->ended)
 		pg_link_cancel(l);
-	if (PQstatus(l->conn) == CONNECTION_BAD || flushed < 0)
+	if (pg.PQstatus(l->conn) == CONNECTION_BAD || flushed < 0)
 		lose(l, NULL);
 	else if (l->ended && !l->canceller)
 		finish_query(l);
@@ -250,10 +251,10 @@ void pg_link_query(struct pg_link *l, const char *sql, const char *parameter, vo
 	l->state = PG_RUNNING;
 	l->unwanted = l->complete = l->ended = false;
 	l->sqlstate[0] = '\0';
-	if (!PQsendQueryParams(l->conn, sql, parameter ? 1 : 0, NULL, &parameter, NULL, NULL, 0)
-		|| !PQsetSingleRowMode(l->conn))
+	if (!pg.PQsendQueryParams(l->conn, sql, parameter ? 1 : 0, NULL, &parameter, NULL, NULL, 0)
+		|| !pg.PQsetSingleRowMode(l->conn))
 		l->broken = true;
-	l->unsent = PQflush(l->conn) > 0;
+	l->unsent = pg.PQflush(l->conn) > 0;
 	watch(l);
 }
 
@@ -261,12 +262,12 @@ void pg_link_query(struct pg_link *l, const char *sql, const char *parameter, vo
 static void step_idle(struct pg_link *l)
 {
 	PGnotify *notify;
-	if (!PQconsumeInput(l->conn) || PQisBusy(l->conn) || PQstatus(l->conn) == CONNECTION_BAD) {
+	if (!pg.PQconsumeInput(l->conn) || pg.PQisBusy(l->conn) || pg.PQstatus(l->conn) == CONNECTION_BAD) {
 		lose(l, NULL);
 		return;
 	}
-	while ((notify = PQnotifies(l->conn)))
-		PQfreemem(notify);
+	while ((notify = pg.PQnotifies(l->conn)))
+		pg.PQfreemem(notify);
 	watch(l);
 }
 
@@ -305,7 +306,7 @@ static void run_cancel(void *arg)
 {
 	struct canceller *c = arg;
 	char ignored[256];
-	(void)PQcancel(c->cancel, ignored, sizeof(ignored));    /* if it fails, on_limit follows */
+	(void)pg.PQcancel(c->cancel, ignored, sizeof(ignored));    /* if it fails, on_limit follows */
 }
 
 static void on_cancelled(void *arg)
@@ -319,7 +320,7 @@ static void on_cancelled(void *arg)
 static void canceller_free(void *arg)
 {
 	struct canceller *c = arg;
-	PQfreeCancel(c->cancel);
+	pg.PQfreeCancel(c->cancel);
 	free(c);
 }
 
@@ -331,7 +332,7 @@ void pg_link_cancel(struct pg_link *l)
 	l->unwanted = true;
 	struct canceller *c = xcalloc(1, sizeof(*c));
 	c->link = l;
-	c->cancel = PQgetCancel(l->conn);
+	c->cancel = pg.PQgetCancel(l->conn);
 	l->canceller = errand_start(l->base, "cancel", run_cancel, on_cancelled, canceller_free, c);
 	if (!l->canceller)
 		canceller_free(c);

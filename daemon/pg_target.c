@@ -2,6 +2,7 @@
  * some of ours, and the addresses that were looked up: libpq takes several hosts as
  * lists of equal length, so a name with two addresses becomes two hosts. */
 #include "pg_target.h"
+#include "pg_lib.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -106,7 +107,7 @@ static bool has_name(const char *hosts)
 
 struct pg_target *pg_target_new(const char *url)
 {
-	PQconninfoOption *options = PQconninfoParse(url, NULL);
+	PQconninfoOption *options = pg.PQconninfoParse(url, NULL);
 	if (!options)
 		return NULL;
 	struct pg_target *t = xcalloc(1, sizeof(*t));
@@ -135,7 +136,7 @@ void pg_target_free(struct pg_target *t)
 	errand_abandon(t->errand);
 	for (unsigned i = 0; i < t->n; i++)
 		free(t->values[i]);
-	PQconninfoFree(t->options);
+	pg.PQconninfoFree(t->options);
 	free(t->hosts);
 	free(t->ports);
 	free(t);
@@ -143,7 +144,7 @@ void pg_target_free(struct pg_target *t)
 
 PGconn *pg_target_connect(const struct pg_target *t)
 {
-	return PQconnectStartParams(t->keywords, (const char *const *)t->values, 0);
+	return pg.PQconnectStartParams(t->keywords, (const char *const *)t->values, 0);
 }
 
 /* ---- looking up ---- */

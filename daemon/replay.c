@@ -5,6 +5,7 @@
 #include "replay.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #include "../conf/conf.h"
@@ -362,6 +363,24 @@ void replay_flush(struct replay *r, struct redis *redis)
 	r->is_down = false;
 	r->pass++;
 	send_slice(r);
+}
+
+bool replay_clears_type(const struct replay *r, const struct conf_type *type)
+{
+	const struct clear *c;
+	TAILQ_FOREACH(c, &r->clears.list, link) {
+		size_t common = c->prefix_len < type->prefix_len ? c->prefix_len : type->prefix_len;
+		if ((!c->type || c->type->index == type->index) && memcmp(c->prefix, type->key, common) == 0)
+			return true;
+	}
+	return false;
+}
+
+void replay_each(const struct replay *r, replay_each_fn each, void *arg)
+{
+	const struct item *i;
+	TAILQ_FOREACH(i, &r->items, link)
+		each(arg, i->type, &i->node.key, i->value, i->expires_ms);
 }
 
 size_t replay_count(const struct replay *r)

@@ -63,6 +63,13 @@ void replay_cleared(struct replay *r, struct clear *c, enum redis_status status)
 /* The whole type is to be cleared when Redis is back. */
 void replay_clear_later(struct replay *r, const struct conf_type *type);
 
+/* A removal of many keys that waits may mean keys of type. */
+bool replay_clears_type(const struct replay *r, const struct conf_type *type);
+
+/* Every word on a single key; value NULL: it is gone. */
+typedef void (*replay_each_fn)(void *arg, const struct conf_type *type, const struct key *key, struct value *value, int64_t expires_ms);
+void replay_each(const struct replay *r, replay_each_fn each, void *arg);
+
 /* As many removals of many keys wait as may. */
 bool replay_is_full_of_clears(const struct replay *r);
 
