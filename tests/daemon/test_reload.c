@@ -13,6 +13,7 @@
 #define PLAIN "  plain: {key: 'p:{name}', ttl: 100s}\n"
 #define LOCAL "  local: {key: 'm:{name}', ttl: 100s, tiers: [memory]}\n"
 #define HOOKED "  hooked: {key: 'h:{name}', ttl: 100s, fetch: {exec: ['${DIR}/hook', '{name}']}}\n"
+#define SLOW "  slow: {key: 's:{name}', ttl: 100s, fetch: {exec: ['${DIR}/slow', '{name}']}}\n"
 
 static const char config[] = LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN LOCAL HOOKED;
 
@@ -203,6 +204,46 @@ START_TEST(redis_can_be_left_and_come_back)
 }
 END_TEST
 
+/* It answers when it is no tier any more: each command has asked it one thing, and has more to ask. */
+START_TEST(a_redis_that_owes_answers_can_be_left)
+{
+	static const char *const commands[] = {"EXPLAIN p:a\r\n", "INVALIDATE plain\r\n", "GET h:b\r\n", "GET s:c\r\n", "SET p:b 1 NX\r\n",
+		"GETDEL p:c\r\n", "MULTI\r\nINCR n\r\nSET p:d 1\r\nEXEC\r\n"};
+	enum { N = sizeof(commands) / sizeof(commands[0]) };
+	struct world w = {.h = harness_new()};
+	int fds[N];
+	char first;
+	harness_redis_start(w.h, "");
+	harness_hook(w.h, "hook", "printf 'built %s' \"$1\"");
+	harness_hook(w.h, "slow", "while [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; printf 'slow %s' \"$1\"");
+	harness_start(w.h, LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN HOOKED SLOW);
+	w.c = harness_connect(w.h);
+	harness_redis_ready(w.c);
+	fds[3] = raw_connect(w.h);
+	raw_send(fds[3], commands[3]);          /* it has its lease, and is to fill while Redis pauses */
+	wait_until(harness_hook_runs(w.h, "slow") == 1, 5000);
+	harness_redis_pause(w.h);
+	harness_write(w.h, "go", "");
+	for (int i = 0; i < N; i++) {
+		if (i == 3)
+			continue;
+		fds[i] = raw_connect(w.h);
+		raw_send(fds[i], commands[i]);
+		raw_sent(fds[i]);
+	}
+	wait_until(ask_stat(w.c, "slow", "fetched") == 1, 5000);
+	harness_reload(w.h, LISTEN NO_REDIS NO_DATABASE "types:\n" PLAIN HOOKED SLOW);
+	harness_redis_resume(w.h);
+	for (int i = 0; i < N; i++) {
+		raw_read(fds[i], &first, 1);
+		close(fds[i]);
+	}
+	expect(w.c, "\"slow c\"", "GET s:c");
+	expect(w.c, "\"built b\"", "GET h:b");
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(what_cannot_change_is_told_and_kept)
 {
 	struct world w = start();
@@ -313,6 +354,7 @@ int main(void)
 		a_fetch_whose_type_goes_is_answered,
 		memory_shrinks_to_a_new_limit,
 		redis_can_be_left_and_come_back,
+		a_redis_that_owes_answers_can_be_left,
 		what_cannot_change_is_told_and_kept,
 		log_level_and_limits_of_clients_change,
 		reloads_under_load_fail_no_request,
