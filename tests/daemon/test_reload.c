@@ -13,6 +13,7 @@
 #define PLAIN "  plain: {key: 'p:{name}', ttl: 100s}\n"
 #define LOCAL "  local: {key: 'm:{name}', ttl: 100s, tiers: [memory]}\n"
 #define HOOKED "  hooked: {key: 'h:{name}', ttl: 100s, fetch: {exec: ['${DIR}/hook', '{name}']}}\n"
+#define SLOW_CHECKED "  slow: {key: 's:{name}', ttl: 100s, format: json, refuse_empty: true, fetch: {exec: ['${DIR}/slow', '{name}']}}\n"
 #define SLOW "  slow: {key: 's:{name}', ttl: 100s, fetch: {exec: ['${DIR}/slow', '{name}']}}\n"
 
 static const char config[] = LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN LOCAL HOOKED;
@@ -152,21 +153,50 @@ START_TEST(a_fetch_under_way_reaches_who_waits)
 }
 END_TEST
 
-/* Without its type there is no fetch any more: it gets an answer all the same. */
-START_TEST(a_fetch_whose_type_goes_is_answered)
+/* Without its type there is no fetch any more. Who asked before has what it brings; it is stored nowhere. */
+static void change_under_way(const char *other, const char *text, const char *answer)
 {
-	struct world w = start();
-	harness_hook(w.h, "hook", "sleep 1; printf 'slow %s' \"$1\"");
-	int fd = raw_connect(w.h);
-	raw_send(fd, "GET h:a\r\n");
-	raw_sent(fd);
-	harness_reload(w.h, LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN);
-	char first;
-	raw_read(fd, &first, 1);
-	ck_assert_msg(first == '$' || first == '-', "%c", first);
-	close(fd);
-	expect(w.c, "PONG", "PING");
+	struct world w = {.h = harness_new()};
+	harness_redis_start(w.h, "");
+	harness_hook(w.h, "slow", text);
+	harness_start(w.h, LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN SLOW_CHECKED);
+	w.c = harness_connect(w.h);
+	harness_redis_ready(w.c);
+	int early = raw_connect(w.h), late = raw_connect(w.h);
+	raw_send(early, "GET s:a\r\n");
+	wait_until(harness_hook_runs(w.h, "slow") == 1, 5000);
+	harness_reload(w.h, other);
+	raw_send(late, "GET s:a\r\n");
+	raw_sent(late);
+	harness_write(w.h, "go", "");
+	raw_expect(early, answer);
+	raw_expect(late, "$-1\r\n");
+	expect(w.c, "nil", "GET s:a");
+	expect(w.c, "0", "EXISTS s:a");
+	ck_assert_uint_eq(harness_hook_runs(w.h, "slow"), 1);
+	close(early);
+	close(late);
 	harness_free(w.h);
+}
+
+#define BUILD_SLOWLY(text) "while [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; printf '" text "'"
+
+START_TEST(a_fetch_whose_type_goes_reaches_who_waits)
+{
+	change_under_way(LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN, BUILD_SLOWLY("[1]"), "$3\r\n[1]\r\n");
+}
+END_TEST
+
+START_TEST(a_fetch_whose_key_becomes_another_types_reaches_who_waits)
+{
+	change_under_way(LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN "  other: {key: 's:{name}', ttl: 9s, tiers: [memory]}\n",
+		BUILD_SLOWLY("[1]"), "$3\r\n[1]\r\n");
+}
+END_TEST
+
+START_TEST(a_fetch_whose_type_goes_is_still_judged_by_it)
+{
+	change_under_way(LISTEN PATIENT_REDIS NO_DATABASE "types:\n" PLAIN, BUILD_SLOWLY("[]"), "-UNAVAILABLE fetch: refused: the result is empty\r\n");
 }
 END_TEST
 
@@ -351,7 +381,9 @@ int main(void)
 		what_was_a_types_that_is_gone_or_another_is_dropped,
 		changes_are_heard_of_for_types_old_and_new,
 		a_fetch_under_way_reaches_who_waits,
-		a_fetch_whose_type_goes_is_answered,
+		a_fetch_whose_type_goes_reaches_who_waits,
+		a_fetch_whose_key_becomes_another_types_reaches_who_waits,
+		a_fetch_whose_type_goes_is_still_judged_by_it,
 		memory_shrinks_to_a_new_limit,
 		redis_can_be_left_and_come_back,
 		a_redis_that_owes_answers_can_be_left,
