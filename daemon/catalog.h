@@ -46,10 +46,11 @@ int catalog_reload(struct catalog *c, const struct conf *conf, catalog_reloaded_
 /* Such a move, if one is under way, is not to be done any more: all stays as it is. */
 void catalog_reload_cancel(struct catalog *c);
 
-/* Saves values, and what Redis is still to be told, in the file; or the log tells why not. At the end, after catalog_finish. */
+/* Saves values, and what Redis is still to be told, in the file; or the log tells why not. path NULL: nowhere. What Redis will
+ * not be told then the log tells, too. At the end, after catalog_finish. */
 void catalog_save(struct catalog *c, const char *path);
 
-/* Loads what catalog_save has saved, if the file is there and whole and as far as it holds still, and removes it: it is
+/* Loads what catalog_save has saved, if the file is there and whole and as far as it holds still, and removes it before: it is
  * older than what is to come. At the start, before anybody is served. */
 void catalog_load(struct catalog *c, const char *path);
 

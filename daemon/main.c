@@ -434,8 +434,7 @@ static void wind_up(struct daemon *d)
 	d->server = NULL;
 	catalog_finish(d->catalog);
 	settle(d, SETTLE_MS);
-	if (d->conf->snapshot)
-		catalog_save(d->catalog, d->conf->snapshot);
+	catalog_save(d->catalog, d->conf->snapshot);
 }
 
 static void stop(struct daemon *d)
@@ -462,6 +461,7 @@ static int run(const char *file)
 	srandom((unsigned)clock_us());
 	set_log(d.conf);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that becomes too large is an error of write */
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
 	if (status == 0) {
