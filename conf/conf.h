@@ -93,6 +93,7 @@ struct conf {
 	unsigned max_clients;
 	uint64_t max_request;           /* bytes of one argument of a request */
 	uint64_t max_output;            /* bytes owed to one client */
+	uint64_t max_output_total;      /* and to all */
 	int64_t idle_timeout_ms;        /* 0: none */
 	char *admin_host;               /* NULL: no HTTP port; without brackets */
 	uint16_t admin_port;            /* 0: one that is free */

@@ -28,6 +28,8 @@ const struct schema_row schema_rows[] = {
 		.help = "largest argument of a request"},
 	{"listen", "max_output", KIND_SIZE, CONF(max_output), .def = "256M", .min = "1M", .max = "4G",
 		.help = "replies held for one client; one that is owed more is closed"},
+	{"listen", "max_output_total", KIND_SIZE, CONF(max_output_total), .def = "1G", .min = "1M", .max = "1024G",
+		.help = "replies held for all clients; beyond it those are closed that are owed most"},
 	{"listen", "idle_timeout", KIND_DURATION, CONF(idle_timeout_ms), .def = "0", .min = "0", .max = LONGEST_TTL,
 		.help = "a client that is owed nothing and silent for so long is closed; 0: never"},
 

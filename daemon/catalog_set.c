@@ -133,7 +133,7 @@ static void write_to_memory(struct write *w)
 	} else if (w->type->in_memory)
 		write_fail(w, "ERR ", "the value does not fit into memory.limit");
 	else
-		write_fail(w, "UNAVAILABLE redis: ", t->redis ? redis_reason(t->redis) : "off");
+		write_fail(w, "UNAVAILABLE redis: ", tiers_redis_reason(t, w->type));
 	value_unref(old);
 }
 

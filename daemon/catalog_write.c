@@ -336,7 +336,7 @@ void catalog_edit(struct catalog *c, const struct key *key, const struct catalog
 		note_invalidation(c, ed->type, key, who);
 	}
 	if (!catalog_redis_decides(c, ed->type, key)) {
-		edit_memory(ed, &(struct redis_result){.status = REDIS_DOWN, .error = t->redis ? redis_reason(t->redis) : "off"});
+		edit_memory(ed, &(struct redis_result){.status = REDIS_DOWN, .error = tiers_redis_reason(t, ed->type)});
 		return;
 	}
 	struct redis_edit edit = redis_how(ed);

@@ -29,6 +29,7 @@
 #include "value.h"
 
 #define READ_SIZE 65536
+#define SUM_EVERY_MS 100        /* and when a sixteenth of the limit has come; see limit_total */
 #define KEEP_BUFFER 65536       /* output buffers above this are not kept for the next client */
 
 struct client {
@@ -45,6 +46,7 @@ struct client {
 	struct slot *first, **last;     /* replies owed, in order */
 	size_t n_slots;
 	size_t slot_bytes;              /* in those that are done */
+	size_t counted;                 /* of what is not sent, so much is in server->output_bytes */
 	size_t pending[LANES];          /* slots whose replies are not here yet, by the lane of their requests */
 	struct parked *parked;          /* a request that must wait for the replies before it */
 	struct queue *queue;            /* of MULTI */
@@ -64,7 +66,7 @@ struct client {
 
 static bool is_blocked(const struct client *c)
 {
-	return c->closing || c->pending[LANE_WRITE] || c->parked || c->n_slots >= CLIENT_SLOTS_MAX
+	return c->closing || c->broken || c->pending[LANE_WRITE] || c->parked || c->n_slots >= CLIENT_SLOTS_MAX
 		|| out_pending(&c->out) + c->slot_bytes >= CLIENT_OUTPUT_PAUSE;
 }
 
@@ -305,22 +307,73 @@ static size_t held_for(const struct client *c)
 	return held;
 }
 
+static void count_output(struct client *c)
+{
+	size_t now = out_pending(&c->out) + c->slot_bytes;
+	c->server->output_bytes += now;
+	c->server->output_bytes -= c->counted;
+	c->counted = now;
+}
+
+static void close_over(struct client *c, size_t held, uint64_t *count, const char *reason)
+{
+	log_warning("client_closed", "id=%llu uid=%ld held_bytes=%zu reason=%s", (unsigned long long)c->id,
+		(long)client_uid(c), held, log_quote(reason));
+	(*count)++;
+	c->broken = true;
+}
+
 /* A client that does not read what it asked for is not worth any amount of memory. */
 static void limit_output(struct client *c)
 {
 	uint64_t max = c->server->conf->max_output;
-	if (out_pending(&c->out) + c->slot_bytes <= max || c->broken || held_for(c) <= max)
+	if (c->counted <= max || c->broken)
 		return;
-	log_warning("client_closed", "id=%llu uid=%ld held_bytes=%zu reason=%s", (unsigned long long)c->id,
-		(long)client_uid(c), held_for(c), log_quote("replies that it does not read are over listen.max_output"));
-	c->server->stats.over_output++;
-	c->broken = true;
+	size_t held = held_for(c);
+	if (held > max)
+		close_over(c, held, &c->server->stats.over_output, "replies that it does not read are over listen.max_output");
+}
+
+/* What is owed to all is added up anew only now and then: values that many are owed are counted for each in
+ * output_bytes, which may well be over the limit where memory is not. */
+static bool is_total_due(const struct server *s)
+{
+	uint64_t max = s->conf->max_output_total;
+	return s->output_bytes > max
+		&& (clock_ms() - s->summed_ms >= SUM_EVERY_MS || s->output_bytes > s->summed_bytes + max / 16);
+}
+
+/* As Redis does it (maxmemory-clients): the one for whom most is held goes, then the next, as each is gone. */
+static void limit_total(struct server *s)
+{
+	if (!is_total_due(s))
+		return;
+	uint64_t total = 0;
+	size_t most = 0, held;
+	struct client *greediest = NULL;
+	for (struct client *c = s->clients; c; c = c->next) {
+		total += held = c->broken ? 0 : held_for(c);
+		if (held <= most)
+			continue;
+		most = held;
+		greediest = c;
+	}
+	s->summed_ms = clock_ms();
+	s->summed_bytes = s->output_bytes;
+	if (total <= s->conf->max_output_total)
+		return;
+	close_over(greediest, most, &s->stats.over_total,
+		"replies that clients do not read are over listen.max_output_total, and most of them are for this one");
+	client_hang_up(greediest);
+	s->summed_ms = 0;
 }
 
 /* Computes what the socket is watched for; frees c when it is finished. */
 static void update(struct client *c)
 {
+	count_output(c);
 	limit_output(c);
+	limit_total(c->server);
 	if (is_finished(c)) {
 		client_free(c);
 		return;
@@ -414,8 +467,10 @@ void slot_done(struct slot *s)
 		histogram_add(s->latency, clock_us() - s->began_us);
 	mark_done(s);
 	c->pending[s->lane]--;
-	/* Only the head of the queue can set anything moving, or the last that a parked request waits for. */
-	if (!c->busy && (c->first == s || c->parked))
+	count_output(c);
+	/* Only the head of the queue can set anything moving, or the last that a parked request waits for; or it is too much. */
+	bool is_too_much = c->counted > c->server->conf->max_output || is_total_due(c->server);
+	if (!c->busy && (c->first == s || c->parked || is_too_much))
 		make_ready(c);
 }
 
@@ -537,6 +592,7 @@ void client_free(struct client *c)
 	if (c->next)
 		c->next->at = c->at;
 	c->server->n_clients--;
+	c->server->output_bytes -= c->counted;
 	abandon_slots(c);
 	parked_free(c->parked);
 	command_queue_free(c->queue);

@@ -25,6 +25,11 @@ const struct command *command_find(const char *name, size_t len)
 	return len ? find_in(commands, name, len) : NULL;
 }
 
+const struct command *command_find_sub(const struct command *parent, const char *name, size_t len)
+{
+	return parent->sub && len ? find_in(parent->sub, name, len) : NULL;
+}
+
 /* ---- measuring ---- */
 
 size_t command_count_rows(void)
@@ -227,7 +232,7 @@ static void wrong_arity(struct call *call, const struct command *parent)
 	call_error(call, text);
 }
 
-static bool fits(const struct command *c, size_t argc)
+bool command_fits(const struct command *c, size_t argc)
 {
 	return c->arity >= 0 ? argc == (size_t)c->arity : argc >= (size_t)-c->arity;
 }
@@ -271,7 +276,7 @@ static bool check_subcommand(struct call *call)
 {
 	const struct command *parent = call->command;
 	const struct request_arg *word = &call->argv[1];
-	const struct command *sub = word->len ? find_in(parent->sub, word->data, word->len) : NULL;
+	const struct command *sub = command_find_sub(parent, word->data, word->len);
 	if (!sub && parent->flags & COMMAND_PASSED && is_redis_to_judge(call))
 		return true;
 	if (!sub) {
@@ -300,7 +305,7 @@ bool command_check(struct call *call)
 		return false;
 	const struct command *c = call->command;
 	bool is_judged_here = !(c->flags & COMMAND_PASSED) || !is_redis_to_judge(call);
-	if (is_judged_here && (!fits(c, call->argc) || !c->run)) {
+	if (is_judged_here && (!command_fits(c, call->argc) || !c->run)) {
 		wrong_arity(call, c == found ? NULL : found);
 		return false;
 	}

@@ -49,6 +49,7 @@ struct command {
 	command_fn run;
 	const struct command *sub;      /* subcommands, ended by an empty row; then run is NULL */
 	const char *group;      /* of COMMAND DOCS */
+	const char *syntax;     /* of the words behind the name, see command_syntax.h; "": none, or Redis's to tell */
 	const char *summary;
 	int more_keys;          /* keys that those three do not tell: behind their number, which is this word; or: */
 };
@@ -71,12 +72,17 @@ struct histogram *command_latency(const struct call *call);     /* after command
 #define KEY_SPANS_MAX 3
 struct key_spans {
 	size_t n;
+	bool is_short;                  /* there are fewer words than their number says */
 	struct key_span { size_t first, end, step; } spans[KEY_SPANS_MAX];
 };
 struct key_spans command_key_spans(const struct call *call);
 
-/* The row of that name in any case, or NULL. */
+/* The row of that name in any case, or NULL; of a subcommand. */
 const struct command *command_find(const char *name, size_t len);
+const struct command *command_find_sub(const struct command *parent, const char *name, size_t len);
+
+/* The request has as many words as the row wants. */
+bool command_fits(const struct command *c, size_t argc);
 
 /* Checks and runs one request (argc > 0), or queues it in the client's transaction: unknown
  * commands, arity and rights are answered here. */
@@ -157,12 +163,16 @@ void command_client_id(struct call *call);
 void command_client_getname(struct call *call);
 void command_client_setname(struct call *call);
 void command_client_setinfo(struct call *call);
-void command_client_ok(struct call *call);
-void command_client_info(struct call *call);
-void command_client_list(struct call *call);
-void command_client_kill(struct call *call);
+void command_client_switch(struct call *call);
+void command_client_tracking(struct call *call);
+void command_client_trackinginfo(struct call *call);
+void command_client_unblock(struct call *call);
 void command_client_reply(struct call *call);
 void command_client_getredir(struct call *call);
+
+void command_client_info(struct call *call);    /* command_clients.c */
+void command_client_list(struct call *call);
+void command_client_kill(struct call *call);
 
 void command_get(struct call *call);            /* command_read.c */
 void command_mget(struct call *call);
@@ -229,10 +239,13 @@ void command_health(struct call *call);
 void command_metrics(struct call *call);
 void command_info(struct call *call);
 void command_config_get(struct call *call);
-void command_command(struct call *call);
+
+void command_command(struct call *call);        /* command_docs.c */
 void command_command_count(struct call *call);
 void command_command_info(struct call *call);
 void command_command_docs(struct call *call);
 void command_command_list(struct call *call);
+void command_command_getkeys(struct call *call);
+void command_help(struct call *call);
 
 #endif

@@ -135,9 +135,13 @@ void command_client_setname(struct call *call)
 		call_ok(call);
 }
 
-void command_client_ok(struct call *call)
+/* NO-EVICT, NO-TOUCH: neither happens here to any client. */
+void command_client_switch(struct call *call)
 {
-	call_ok(call);
+	if (call_arg_is(call, 2, "ON") || call_arg_is(call, 2, "OFF"))
+		call_ok(call);
+	else
+		call_error(call, "ERR syntax error");
 }
 
 /* LIB-NAME, LIB-VER: as Redis 7.2 takes them. */
@@ -156,78 +160,41 @@ void command_client_setinfo(struct call *call)
 	}
 }
 
-static void add_line(struct buf *b, const struct client *c, const char *command)
-{
-	struct client_facts f;
-	char name[32];
-	client_facts(c, &f);
-	buf_addf(b, "id=%" PRIu64 " addr=unix:0 fd=%d name=%s age=%" PRId64 " idle=%" PRId64 " flags=%s db=0 sub=0 psub=0 multi=%d"
-		" qbuf=%zu omem=%zu cmd=%s user=default uid=%ld resp=%d lib-name=%s lib-ver=%s\n",
-		client_id(c), f.fd, client_name(c), f.age_ms / 1000, f.idle_ms / 1000, client_queue(c) ? "xU" : "U",
-		client_queue(c) ? 0 : -1, f.input_bytes, f.output_bytes, command_lower(command, name, sizeof(name)),
-		(long)client_uid(c), client_resp(c), f.library, f.library_version);
-}
-
-void command_client_info(struct call *call)
-{
-	struct buf lines = BUF_INIT;
-	add_line(&lines, call->client, "client|info");
-	reply_add_verbatim(&call->out->bytes, call->resp, lines.data, lines.len);
-	buf_free(&lines);
-}
-
-/* CLIENT LIST [TYPE normal|...] [ID id ...]. */
-static bool is_listed(const struct call *call, const struct client *c, bool *is_wrong)
-{
-	int64_t n;
-	if (call->argc == 2)
-		return true;
-	if (call->argc == 4 && call_arg_is(call, 2, "TYPE"))
-		return call_arg_is(call, 3, "NORMAL");
-	*is_wrong = !call_arg_is(call, 2, "ID") || call->argc == 3;
-	for (size_t i = 3; i < call->argc && !*is_wrong; i++) {
-		char digits[24];
-		n = snprintf(digits, sizeof(digits), "%" PRIu64, client_id(c));
-		if (call->argv[i].len == (size_t)n && memcmp(call->argv[i].data, digits, (size_t)n) == 0)
-			return true;
-	}
-	return false;
-}
-
-void command_client_list(struct call *call)
-{
-	struct buf lines = BUF_INIT;
-	bool is_wrong = false;
-	for (const struct client *c = call->server->clients; c && !is_wrong; c = client_next(c))
-		if (is_listed(call, c, &is_wrong))
-			add_line(&lines, c, c == call->client ? "client|list" : "NULL");
-	if (is_wrong)
-		call_error(call, "ERR syntax error");
-	else
-		reply_add_verbatim(&call->out->bytes, call->resp, lines.len ? lines.data : "", lines.len);
-	buf_free(&lines);
-}
-
-void command_client_kill(struct call *call)
-{
-	int64_t id, killed = 0;
-	if (call->argc != 4 || !call_arg_is(call, 2, "ID")) {
-		call_error(call, "ERR CLIENT KILL takes ID and the number of a connection");
-		return;
-	}
-	if (!call_integer_arg(call, 3, &id))
-		return;
-	for (struct client *c = call->server->clients; c; c = client_next(c))
-		if ((int64_t)client_id(c) == id) {
-			client_hang_up(c);
-			killed++;
-		}
-	call_integer(call, killed);
-}
-
 void command_client_getredir(struct call *call)
 {
 	call_integer(call, -1);
+}
+
+void command_client_tracking(struct call *call)
+{
+	if (call_arg_is(call, 2, "OFF"))
+		call_ok(call);
+	else
+		command_refuse_tracking(call);
+}
+
+void command_client_trackinginfo(struct call *call)
+{
+	struct buf *b = &call->out->bytes;
+	reply_add_map(b, call->resp, 3);
+	reply_add_bulk_str(b, "flags");
+	reply_add_set(b, call->resp, 1);
+	reply_add_bulk_str(b, "off");
+	reply_add_bulk_str(b, "redirect");
+	reply_add_integer(b, -1);
+	reply_add_bulk_str(b, "prefixes");
+	reply_add_array(b, 0);
+}
+
+void command_client_unblock(struct call *call)
+{
+	int64_t id;
+	if (call->argc > 3 && !call_arg_is(call, 3, "TIMEOUT") && !call_arg_is(call, 3, "ERROR"))
+		call_error(call, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+	else if (call->argc > 4)
+		call_error(call, "ERR syntax error");
+	else if (call_integer_arg(call, 2, &id))
+		call_integer(call, 0);
 }
 
 /* OFF and SKIP have no reply themselves; SKIP changes nothing while they are off. */

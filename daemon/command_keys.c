@@ -27,8 +27,9 @@ static size_t number_at(const struct call *call, size_t i)
 
 static void add_counted(const struct call *call, struct key_spans *s, size_t at, size_t step)
 {
-	if (at < call->argc)
-		add_span(call, s, at + 1, at + 1 + number_at(call, at) * step, step);
+	size_t n = at < call->argc ? number_at(call, at) * step : 0;
+	s->is_short = n > call->argc - at - 1;
+	add_span(call, s, at + 1, at + 1 + n, step);
 }
 
 /* The last of those is the one that counts, where both are there. */

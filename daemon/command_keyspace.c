@@ -151,7 +151,7 @@ static void list_entry(void *arg, const struct memory_entry *e)
 	struct listing *l = arg;
 	if (l->is_empty || l->n >= l->max || !memory_value(e) || clock_ms() >= e->expires_ms)
 		return;
-	if (l->pattern && !glob_matches(l->pattern->data, l->pattern->len, memory_key(e), e->key_len))
+	if (l->pattern && !glob_matches(l->pattern->data, l->pattern->len, memory_key(e), e->key_len, false))
 		return;
 	reply_add_bulk(&l->keys, memory_key(e), e->key_len);
 	l->n++;

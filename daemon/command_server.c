@@ -1,4 +1,4 @@
-/* Commands about the daemon: figures, settings, the list of commands; and HASHKEY. */
+/* Commands about the daemon: figures, settings; and HASHKEY. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -204,15 +204,10 @@ static const struct setting {
 
 static bool setting_matches(const struct call *call, const char *name)
 {
-	for (size_t i = 2; i < call->argc; i++) {
-		char *pattern = xstrndup(call->argv[i].data, call->argv[i].len);
-		command_lower(pattern, pattern, call->argv[i].len + 1);
-		bool matches = glob_matches(pattern, strlen(pattern), name, strlen(name));
-		free(pattern);
-		if (matches)
-			return true;
-	}
-	return false;
+	bool matches = false;
+	for (size_t i = 2; i < call->argc; i++)
+		matches |= glob_matches(call->argv[i].data, call->argv[i].len, name, strlen(name), true);
+	return matches;
 }
 
 void command_config_get(struct call *call)
@@ -230,135 +225,4 @@ void command_config_get(struct call *call)
 		reply_add_bulk_str(&call->out->bytes, settings[i].name);
 		reply_add_bulk_str(&call->out->bytes, settings[i].fixed ? settings[i].fixed : text);
 	}
-}
-
-/* ---- COMMAND ---- */
-
-/* What is refused is not there, as far as clients are concerned. */
-static const struct command *next_command(const struct command *c)
-{
-	while (c->name && c->flags & COMMAND_REFUSED)
-		c++;
-	return c->name ? c : NULL;
-}
-
-#define FOR_EACH_COMMAND(c, table) \
-	for (const struct command *c = next_command(table); c; c = next_command(c + 1))
-
-static size_t count_commands(const struct command *table)
-{
-	size_t n = 0;
-	FOR_EACH_COMMAND(c, table)
-		n++;
-	return n;
-}
-
-static const struct {
-	unsigned flag;
-	const char *name;
-} flag_names[] = {
-	{COMMAND_READ, "readonly"}, {COMMAND_WRITE, "write"}, {COMMAND_ADMIN, "admin"}, {COMMAND_FAST, "fast"},
-};
-#define N_FLAGS (sizeof(flag_names) / sizeof(flag_names[0]))
-
-static void add_flags(struct buf *b, int resp, const struct command *c)
-{
-	size_t n = c->more_keys != 0;
-	for (size_t i = 0; i < N_FLAGS; i++)
-		n += (c->flags & flag_names[i].flag) != 0;
-	reply_add_set(b, resp, n);
-	for (size_t i = 0; i < N_FLAGS; i++)
-		if (c->flags & flag_names[i].flag)
-			reply_add_simple(b, flag_names[i].name);
-	if (c->more_keys)
-		reply_add_simple(b, "movablekeys");
-}
-
-/* The ten fields of Redis 7: the last four (ACL categories, tips, key
- * specifications, subcommands) are empty. */
-static void add_info(struct buf *b, int resp, const struct command *c)
-{
-	char name[32];
-	reply_add_array(b, 10);
-	reply_add_bulk_str(b, command_lower(c->name, name, sizeof(name)));
-	reply_add_integer(b, c->arity);
-	add_flags(b, resp, c);
-	reply_add_integer(b, c->first_key);
-	reply_add_integer(b, c->last_key);
-	reply_add_integer(b, c->step);
-	reply_add_set(b, resp, 0);
-	reply_add_set(b, resp, 0);
-	reply_add_set(b, resp, 0);
-	reply_add_array(b, 0);
-}
-
-static void add_all_info(struct call *call)
-{
-	reply_add_array(&call->out->bytes, count_commands(commands));
-	FOR_EACH_COMMAND(c, commands)
-		add_info(&call->out->bytes, call->resp, c);
-}
-
-void command_command(struct call *call)
-{
-	add_all_info(call);
-}
-
-void command_command_count(struct call *call)
-{
-	call_integer(call, (int64_t)count_commands(commands));
-}
-
-void command_command_info(struct call *call)
-{
-	if (call->argc == 2) {
-		add_all_info(call);
-		return;
-	}
-	reply_add_array(&call->out->bytes, call->argc - 2);
-	for (size_t i = 2; i < call->argc; i++) {
-		const struct command *c = command_find(call->argv[i].data, call->argv[i].len);
-		if (c && !(c->flags & COMMAND_REFUSED))
-			add_info(&call->out->bytes, call->resp, c);
-		else
-			reply_add_null_array(&call->out->bytes, call->resp);
-	}
-}
-
-static void add_docs(struct buf *b, int resp, const struct command *c)
-{
-	char name[32];
-	reply_add_bulk_str(b, command_lower(c->name, name, sizeof(name)));
-	reply_add_map(b, resp, 2);
-	reply_add_bulk_str(b, "summary");
-	reply_add_bulk_str(b, c->summary);
-	reply_add_bulk_str(b, "group");
-	reply_add_bulk_str(b, c->group);
-}
-
-static bool docs_wanted(const struct call *call, const struct command *c)
-{
-	bool wanted = call->argc == 2;
-	for (size_t i = 2; i < call->argc; i++)
-		wanted |= call_arg_is(call, i, c->name);
-	return wanted;
-}
-
-void command_command_docs(struct call *call)
-{
-	size_t n = 0;
-	FOR_EACH_COMMAND(c, commands)
-		n += docs_wanted(call, c);
-	reply_add_map(&call->out->bytes, call->resp, n);
-	FOR_EACH_COMMAND(c, commands)
-		if (docs_wanted(call, c))
-			add_docs(&call->out->bytes, call->resp, c);
-}
-
-void command_command_list(struct call *call)
-{
-	char name[32];
-	reply_add_array(&call->out->bytes, count_commands(commands));
-	FOR_EACH_COMMAND(c, commands)
-		reply_add_bulk_str(&call->out->bytes, command_lower(c->name, name, sizeof(name)));
 }

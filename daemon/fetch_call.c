@@ -81,6 +81,8 @@ void fetch_call_absent(struct fetch_call *call)
 	answer((struct call *)call, &(struct fetch_result){.status = FETCH_ABSENT});
 }
 
+static void fail(struct call *c, enum breaker_outcome source, const char *cause, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+
 static void fail(struct call *c, enum breaker_outcome source, const char *cause, const char *fmt, va_list ap)
 {
 	struct fetch_result result = {.status = FETCH_FAILED, .source = source};

@@ -61,7 +61,7 @@ enum step flight_step_redis(struct flight *f)
 	}
 	if (tiers_is_declared(t, f->type))
 		return STEP_LEASE;
-	flight_set_error(f, "UNAVAILABLE redis: ", "the key is of no declared type, and Redis is off");
+	flight_set_error(f, "UNAVAILABLE redis: ", tiers_redis_reason(t, f->type));
 	return flight_end_try(f);
 }
 

@@ -1,73 +1,78 @@
-/* Patterns of keys; see glob.h. All but * stands for one byte, so it is enough to go back to the last *:
- * what matched before it needs no second try. */
+/* Patterns; see glob.h.
+ *
+ * A star first takes nothing. When what follows it does not match, the last star takes one byte more and
+ * what follows is tried anew; earlier stars need not be looked at again, since what stands between two
+ * stars has matched as early as it can. */
 #include "glob.h"
 
-struct pattern {
-	const char *at, *end;
+struct glob {
+	const char *at, *end;           /* of the pattern */
+	bool ignores_case;
 };
 
-static size_t left(const struct pattern *p)
+static char fold(const struct glob *g, char c)
 {
-	return (size_t)(p->end - p->at);
+	return g->ignores_case && c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* A byte of a class, or a range of them; goes behind it. */
-static bool in_item(struct pattern *p, unsigned char c)
+/* As Redis's compiler orders them: char may be signed. */
+static bool is_between(const struct glob *g, char a, char b, char c)
 {
-	bool is_range = left(p) >= 3 && p->at[1] == '-';
-	if (left(p) >= 2 && p->at[0] == '\\') {
-		p->at += 2;
-		return (unsigned char)p->at[-1] == c;
+	char low = a < b ? a : b, high = a < b ? b : a;
+	return fold(g, c) >= fold(g, low) && fold(g, c) <= fold(g, high);
+}
+
+/* at stands behind the bracket, and then behind its end. */
+static bool matches_bracket(struct glob *g, char c)
+{
+	bool is_inverted = g->at < g->end && *g->at == '^', found = false;
+	g->at += is_inverted;
+	for (; g->at < g->end && *g->at != ']'; g->at++) {
+		bool is_range = g->end - g->at >= 3 && g->at[1] == '-';
+		if (*g->at == '\\' && g->end - g->at >= 2) {
+			found |= fold(g, *++g->at) == fold(g, c);
+		} else if (is_range) {
+			found |= is_between(g, g->at[0], g->at[2], c);
+			g->at += 2;
+		} else {
+			found |= fold(g, *g->at) == fold(g, c);
+		}
 	}
-	unsigned char low = (unsigned char)p->at[0], high = (unsigned char)p->at[is_range ? 2 : 0];
-	p->at += is_range ? 3 : 1;
-	return low <= high ? low <= c && c <= high : high <= c && c <= low;
+	g->at += g->at < g->end;
+	return found != is_inverted;
 }
 
-static bool in_class(struct pattern *p, unsigned char c)
+/* What the pattern has for one byte, which is no star; at moves behind it. */
+static bool matches_byte(struct glob *g, char c)
 {
-	bool is_negated = left(p) && *p->at == '^', is_in = false;
-	p->at += is_negated;
-	while (left(p) && *p->at != ']')
-		is_in |= in_item(p, c);
-	p->at += left(p) > 0;
-	return is_in != is_negated;
-}
-
-/* Whether c is what the pattern has next, which is no *; goes behind that. */
-static bool takes(struct pattern *p, unsigned char c)
-{
-	if (!left(p))
-		return false;
-	char first = *p->at++;
-	if (first == '?')
+	char p = *g->at++;
+	if (p == '?')
 		return true;
-	if (first == '[')
-		return in_class(p, c);
-	if (first == '\\' && left(p))
-		first = *p->at++;
-	return (unsigned char)first == c;
+	if (p == '[')
+		return matches_bracket(g, c);
+	if (p == '\\' && g->at < g->end)
+		p = *g->at++;
+	return fold(g, p) == fold(g, c);
 }
 
-bool glob_matches(const char *pattern, size_t pattern_len, const char *text, size_t len)
+bool glob_matches(const char *pattern, size_t pattern_len, const char *text, size_t text_len, bool ignores_case)
 {
-	struct pattern p = {pattern, pattern + pattern_len}, star = {NULL, NULL};
-	const char *end = text + len, *resume = text;
+	struct glob g = {.at = pattern, .end = pattern + pattern_len, .ignores_case = ignores_case};
+	const char *behind_star = NULL, *tried = text, *end = text + text_len;
 	while (text < end) {
-		if (left(&p) && *p.at == '*') {
-			p.at++;
-			star = p;
-			resume = text;
-		} else if (takes(&p, (unsigned char)*text)) {
+		if (g.at < g.end && *g.at == '*') {
+			behind_star = ++g.at;
+			tried = text;
+		} else if (g.at < g.end && matches_byte(&g, *text)) {
 			text++;
-		} else if (star.at) {
-			p = star;
-			text = ++resume;
+		} else if (behind_star) {
+			g.at = behind_star;
+			text = ++tried;
 		} else {
 			return false;
 		}
 	}
-	while (left(&p) && *p.at == '*')
-		p.at++;
-	return !left(&p);
+	while (g.at < g.end && *g.at == '*')
+		g.at++;
+	return g.at == g.end;
 }

@@ -192,6 +192,8 @@ static void write_json(const char *prefix, char *fields, size_t len)
 
 /* ---- lines ---- */
 
+static void write_event(enum log_level level, const char *event, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+
 static void write_event(enum log_level level, const char *event, const char *fmt, va_list ap)
 {
 	char line[LINE_MAX_BYTES], prefix[8] = "";
@@ -214,6 +216,8 @@ static void write_event(enum log_level level, const char *event, const char *fmt
 	line[used++] = '\n';
 	write_line(line, used);
 }
+
+static void write_note(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 static void write_note(enum log_level level, const char *event, const char *fmt, ...)
 {

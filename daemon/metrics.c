@@ -175,6 +175,11 @@ static uint64_t rejected(const struct page *p)
 	return p->server->stats.rejected;
 }
 
+static uint64_t output_bytes(const struct page *p)
+{
+	return p->server->output_bytes;
+}
+
 static uint64_t protocol_errors(const struct page *p)
 {
 	return p->server->stats.protocol_errors;
@@ -183,6 +188,7 @@ static uint64_t protocol_errors(const struct page *p)
 static void add_closed(struct page *p, const struct metric *m)
 {
 	exposition_sample(p->out, m->name, "reason=\"output\"", p->server->stats.over_output);
+	exposition_sample(p->out, m->name, "reason=\"output_total\"", p->server->stats.over_total);
 	exposition_sample(p->out, m->name, "reason=\"idle\"", p->server->stats.idle);
 }
 
@@ -429,7 +435,9 @@ static const struct metric metrics[] = {
 	OTHER("catcached_config_reloads_total", COUNTER, add_reloads, "SIGHUPs after which the configuration was taken, or refused as bad."),
 	OTHER("catcached_config_last_reload_success_timestamp_seconds", GAUGE, add_conf_time, "When the configuration in force was read, in seconds since 1970."),
 	OTHER("catcached_clients_closed_total", COUNTER, add_closed,
-		"Clients closed because they owed to read more than listen.max_output (output), or said nothing for listen.idle_timeout (idle)."),
+		"Clients closed because they owed to read more than listen.max_output (output), or most of what was over listen.max_output_total "
+		"(output_total), or said nothing for listen.idle_timeout (idle)."),
+	NUMBER("catcached_output_bytes", GAUGE, output_bytes, "Replies that clients have not read yet; a value counts for each client that is owed it."),
 	NUMBER("catcached_protocol_errors_total", COUNTER, protocol_errors, "Requests that broke the protocol: each closed its connection."),
 	OTHER("catcached_request_duration_seconds", HISTOGRAM, add_requests,
 		"From the beginning of a request to its reply, by command, of those used so far; commands that are Redis's alone are other. "

@@ -21,7 +21,8 @@ struct server_stats {
 	uint64_t connections, rejected; /* accepted so far; turned away at max_clients */
 	uint64_t commands;              /* run so far */
 	uint64_t protocol_errors;
-	uint64_t over_output, idle;     /* closed: owed more than listen.max_output; silent for listen.idle_timeout */
+	uint64_t over_output, over_total, idle; /* closed: owed more than listen.max_output; owed most when all were owed more than
+	                                         * listen.max_output_total; silent for listen.idle_timeout */
 	uint64_t reloads, reloads_refused;      /* of the configuration; counted by main */
 	int64_t conf_at_ms;             /* clock_wall_ms when it was read that is in force */
 };
@@ -38,6 +39,9 @@ struct server {
 	struct event *drive;
 	struct buf scratch;             /* where a client without unfinished input reads to */
 	struct out spare;               /* output buffers of the last client that was done with them */
+	uint64_t output_bytes;          /* owed to clients, a value for each who is owed it */
+	uint64_t summed_bytes;          /* the same, when what is really held for them was last added up, */
+	int64_t summed_ms;              /* and when that was */
 	struct server_stats stats;
 	struct histogram *latency;      /* by row of commands, */
 	struct histogram *latency_of_others;    /* and behind them; see command_latency */

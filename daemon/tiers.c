@@ -167,6 +167,13 @@ bool tiers_has_redis(const struct tiers *t, const struct conf_type *type)
 	return type->in_redis && t->redis;
 }
 
+const char *tiers_redis_reason(const struct tiers *t, const struct conf_type *type)
+{
+	if (t->redis)
+		return redis_reason(t->redis);
+	return tiers_is_declared(t, type) ? "Redis is off" : "the key is of no declared type, and Redis is off";
+}
+
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type)
 {
 	return tiers_has_redis(t, type) && redis_up(t->redis);

@@ -108,6 +108,7 @@ uint64_t tiers_counted(const struct tiers *t, const struct conf_type *type, cons
 bool tiers_has_redis(const struct tiers *t, const struct conf_type *type);
 
 /* Redis is a tier of the type, and answers now. */
+const char *tiers_redis_reason(const struct tiers *t, const struct conf_type *type);     /* why not, where it cannot be asked */
 bool tiers_reaches_redis(const struct tiers *t, const struct conf_type *type);
 
 /* The TTL for a value that comes without one: the type's, shortened by up to its

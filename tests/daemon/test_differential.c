@@ -344,6 +344,32 @@ static const char *const dialogues[] = {
 	"*1\r\n$-1\r\n", "*1\r\n$536870913\r\n", "*99999999999999999999\r\n", "*1\r\nPING\r\n", "*1\n$4\nPING\n", "GET\nGET a b\nSET a\nNOSUCH\nCLIENT\nCLIENT NOSUCH\nCONFIG NOSUCH\n",
 };
 
+/* The same of what the daemon answers itself, with or without Redis behind it. */
+static const char *const housekeeping[] = {
+	"COMMAND INFO nope\nCOMMAND INFO nope nope2\nCOMMAND DOCS nope\nCOMMAND NOPE\nCOMMAND COUNT x\n",
+	"COMMAND LIST FILTERBY\nCOMMAND LIST FILTERBY PATTERN GETE*\nCOMMAND LIST filterby pattern *|getna[m-l]?\nCOMMAND LIST FILTERBY MODULE x\n",
+	"COMMAND LIST FILTERBY ACLCAT nope\nCOMMAND LIST FILTERBY NOPE x\nCOMMAND LIST x\nCOMMAND LIST FILTERBY PATTERN a b\n",
+	"COMMAND GETKEYS\nCOMMAND GETKEYS get\nCOMMAND GETKEYS get a\nCOMMAND GETKEYS get a b\nCOMMAND GETKEYS mset a 1 b 2\nCOMMAND GETKEYS client id\n",
+	"COMMAND GETKEYS eval s 2 a b c\nCOMMAND GETKEYS eval s 0 a\nCOMMAND GETKEYS eval s 3 a b\nCOMMAND GETKEYS eval s x a\nCOMMAND GETKEYS eval s -1 a\n",
+	"COMMAND GETKEYS zunion 2 a b\nCOMMAND GETKEYS zunion 3 a b\nCOMMAND GETKEYS zunion 0 a\nCOMMAND GETKEYS zunionstore d 2 a b\nCOMMAND GETKEYS lmpop 9 a LEFT\n",
+	"COMMAND GETKEYS sort a BY x STORE b\nCOMMAND GETKEYS georadius a 1 1 1 m STORE b STOREDIST c\nCOMMAND GETKEYS xread COUNT 1 STREAMS a b 0 0\n",
+	"COMMAND GETKEYS xread a b 0\nCOMMAND GETKEYS xreadgroup GROUP STREAMS x STREAMS k 0\nCOMMAND GETKEYS object freq k\nCOMMAND GETKEYS object help\n",
+	"COMMAND GETKEYS xgroup create k g 0\nCOMMAND GETKEYS memory usage k\nCOMMAND GETKEYS sintercard 2 a b LIMIT 3\nCOMMAND GETKEYS bitop and d a b\n",
+	"COMMAND GETKEYS nope a\nCOMMAND GETKEYS keys a\nCOMMAND GETKEYS set a\nCOMMAND GETKEYSANDFLAGS\n",
+	"CLIENT HELP x\nCLIENT ID x\nCLIENT GETNAME\nCLIENT SETNAME\nCLIENT SETNAME a b\nCLIENT SETNAME \"a b\"\nCLIENT SETNAME a\nCLIENT GETNAME\nCLIENT SETNAME \"\"\nCLIENT GETNAME\n",
+	"CLIENT NO-EVICT on\nCLIENT NO-EVICT OFF\nCLIENT NO-EVICT x\nCLIENT NO-EVICT\nCLIENT GETREDIR\nCLIENT TRACKINGINFO\nCLIENT TRACKING OFF\nCLIENT TRACKING\n",
+	"CLIENT LIST TYPE x\nCLIENT LIST TYPE pubsub\nCLIENT LIST TYPE REPLICA\nCLIENT LIST TYPE\nCLIENT LIST TYPE normal x\nCLIENT LIST x y\nCLIENT INFO x\n",
+	"CLIENT LIST ID\nCLIENT LIST ID x\nCLIENT LIST ID 0\nCLIENT LIST ID -1\nCLIENT LIST ID 999999\nCLIENT LIST ID 999999 x\nCLIENT LIST ID 999999 ID 999998\n",
+	"CLIENT KILL\nCLIENT KILL ID\nCLIENT KILL ID x\nCLIENT KILL ID 0\nCLIENT KILL ID -1\nCLIENT KILL ID 1.5\nCLIENT KILL ID 999999\nCLIENT KILL 127.0.0.1:1\n",
+	"CLIENT KILL ADDR x\nCLIENT KILL LADDR x\nCLIENT KILL TYPE x\nCLIENT KILL TYPE pubsub\nCLIENT KILL USER nobody\nCLIENT KILL USER default ID 999999\n",
+	"CLIENT KILL SKIPME x ID 999999\nCLIENT KILL SKIPME yes ID 999999\nCLIENT KILL SKIPME no ID 999999\nCLIENT KILL x y\nCLIENT KILL ID 1 ID\nCLIENT KILL a b c\n",
+	"CLIENT UNBLOCK\nCLIENT UNBLOCK 1\nCLIENT UNBLOCK x\nCLIENT UNBLOCK 1 TIMEOUT\nCLIENT UNBLOCK 1 x\nCLIENT REPLY\nCLIENT REPLY x\nCLIENT\nCLIENT x\n",
+	"CONFIG\nCONFIG x\nCONFIG GET\nCONFIG GET nope\nCONFIG GET timeout\nCONFIG GET app[z-a]ndonl*\nCONFIG GET APPEND?NLY\nCONFIG HELP x\nACL WHOAMI\nACL WHOAMI x\nACL x\n",
+	"SELECT\nSELECT 0\nSELECT x\nSELECT 99\nSELECT -1\nSELECT 99999999999999999999\nAUTH\nAUTH a\nAUTH a b c\nAUTH default x\nAUTH nobody x\n",
+	"SCAN\nSCAN x\nSCAN 0 COUNT\nSCAN 0 COUNT x\nSCAN 0 COUNT 0\nSCAN 0 x\nSCAN 0 MATCH\nKEYS\nRANDOMKEY x\nDBSIZE x\nFLUSHDB x\nFLUSHALL SYNC x\n",
+	"INFO nope\nINFO nope nope2\nECHO\nPING a b\nQUIT\n",
+};
+
 static void read_to_end(int fd, struct buf *all)
 {
 	char bytes[4096];
@@ -353,24 +379,41 @@ static void read_to_end(int fd, struct buf *all)
 	buf_add(all, "", 1);
 }
 
-START_TEST(dialogues_are_as_with_redis)
+static void expect_same_dialogues(char letter, const char *const *list, size_t n)
 {
-	struct world w = start(&setups['e' - 'a']);
+	struct world w = start(&setups[letter - 'a']);
 	const char *const sockets[2] = {w.reference, w.tested};
-	for (size_t i = 0; i < LENGTH(dialogues); i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct buf said[2] = {BUF_INIT, BUF_INIT};
 		for (int k = 0; k < 2; k++) {
 			int fd = differ_connect(sockets[k]);
-			raw_send(fd, dialogues[i]);
+			raw_send(fd, list[i]);
 			shutdown(fd, SHUT_WR);
 			read_to_end(fd, &said[k]);
 			close(fd);
 		}
-		ck_assert_msg(strcmp(said[0].data, said[1].data) == 0, "%s\nRedis says:\n%s\nand here it is:\n%s", dialogues[i], said[0].data, said[1].data);
+		ck_assert_msg(strcmp(said[0].data, said[1].data) == 0, "%s\nRedis says:\n%s\nand here it is:\n%s", list[i], said[0].data, said[1].data);
 		buf_free(&said[0]);
 		buf_free(&said[1]);
 	}
 	harness_free(w.h);
+}
+
+START_TEST(dialogues_are_as_with_redis)
+{
+	expect_same_dialogues('e', dialogues, LENGTH(dialogues));
+}
+END_TEST
+
+START_TEST(housekeeping_is_as_with_redis)
+{
+	expect_same_dialogues('e', housekeeping, LENGTH(housekeeping));
+}
+END_TEST
+
+START_TEST(housekeeping_without_redis_is_as_with_redis)
+{
+	expect_same_dialogues('d', housekeeping, LENGTH(housekeeping));
 }
 END_TEST
 
@@ -383,6 +426,8 @@ static const struct {
 	{"no declared key has a NUL", "SET \"b:\\x00\" v", "+OK", "-ERR invalid key"},
 	{"nor is any empty among declared ones", "DEL \"\" b:a", ":0", "-ERR invalid key"},
 	{"the daemon's own keys are hidden", "GET catcached:lease:{b:a}", "$-1", "-ERR invalid key"},
+	{"there are no ACL categories", "COMMAND LIST FILTERBY ACLCAT transaction", "*5", "*0"},
+	{"nor the reasons to pause clients", "CLIENT UNPAUSE", "+OK", "-NOPERM"},
 	{"there is one database", "SELECT 1", "+OK", "-ERR DB index is out of range"},
 	{"in a transaction, only Redis knows the commands of its modules", "MULTI\nNO.SUCH", "+OK\r\n-ERR unknown command", "+OK\r\n+QUEUED"},
 	{"its connections to Redis are shared, so nothing may be watched", "WATCH b:a", "+OK", "-ERR"},
@@ -429,6 +474,8 @@ int main(void)
 		large_values_in_memory_and_redis_are_as_in_redis,
 		large_values_in_redis_alone_are_as_in_redis,
 		dialogues_are_as_with_redis,
+		housekeeping_is_as_with_redis,
+		housekeeping_without_redis_is_as_with_redis,
 		what_differs_is_meant_to,
 	};
 	return harness_main("differential", tests, sizeof(tests) / sizeof(tests[0]));

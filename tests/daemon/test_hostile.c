@@ -178,7 +178,7 @@ END_TEST
 START_TEST(no_command_harms_those_who_share_the_connections_to_redis)
 {
 	static const char *const inputs[] = {"QUIT", "RESET", "HELLO 3", "HELLO 2", "AUTH x", "AUTH a b", "SELECT 1", "CLIENT REPLY OFF",
-		"CLIENT REPLY SKIP", "CLIENT KILL TYPE normal", "CLIENT KILL SKIPME no", "CLIENT PAUSE 100000 ALL", "CLIENT TRACKING ON",
+		"CLIENT REPLY SKIP", "CLIENT PAUSE 100000 ALL", "CLIENT TRACKING ON",
 		"CLIENT NO-EVICT on", "CLIENT SETNAME x", "CLIENT|REPLY OFF", "SUBSCRIBE x", "PSUBSCRIBE x", "SSUBSCRIBE x", "UNSUBSCRIBE",
 		"PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR", "SYNC", "PSYNC ? -1", "REPLCONF capa eof", "BLPOP u:none 0", "BRPOP u:none 0",
 		"BRPOPLPUSH u:none u:b 0", "BLMOVE u:none u:b LEFT RIGHT 0", "BLMPOP 0 1 u:none LEFT", "BZPOPMIN u:none 0", "BZPOPMAX u:none 0",

@@ -185,6 +185,143 @@ START_TEST(a_value_too_large_for_memory_is_served_from_redis)
 }
 END_TEST
 
+/* ---- output ---- */
+
+/* The sample of METRICS that begins with this. */
+static unsigned long long metric(redisContext *c, const char *name)
+{
+	redisReply *r = ask(c, "METRICS");
+	char *line = xasprintf("\n%s ", name);
+	const char *at = strstr(r->str, line);
+	ck_assert_msg(at, "no %s", name);
+	unsigned long long n = strtoull(at + strlen(line), NULL, 10);
+	free(line);
+	freeReplyObject(r);
+	return n;
+}
+
+#define OUTPUT "catcached_output_bytes"
+#define CLOSED(reason) "catcached_clients_closed_total{reason=\"" reason "\"}"
+
+/* A daemon beside Redis, in which u:big has one MiB. */
+static struct harness *start_with_large(const char *listen, redisContext **c)
+{
+	struct harness *h = harness_new();
+	char *yaml = xasprintf("listen: {path: '${DIR}/s', %s}\n" PATIENT_REDIS NO_DATABASE
+		"types:\n"
+		"  plain: {key: 'p:{name}', ttl: 1h}\n"
+		"  slow: {key: 'slow:{name}', ttl: 1h, fetch: {exec: ['${DIR}/wait'], timeout: 30s}}\n", listen);
+	harness_redis_start(h, "");
+	harness_hook(h, "wait", "until [ -e \"$DIR/go\" ]; do sleep 0.02; done; printf x");
+	harness_start(h, yaml);
+	free(yaml);
+	*c = harness_connect(h);
+	harness_redis_ready(*c);
+	expect(*c, "1048576", "SETRANGE u:big %d x", (int)MIB - 1);
+	return h;
+}
+
+/* Asks for u:big n times in one write, on a connection of its own. */
+static int ask_for_large(struct harness *h, const char *before, int n)
+{
+	struct buf b = BUF_INIT;
+	int fd = raw_connect(h);
+	buf_add_str(&b, before);
+	for (int i = 0; i < n; i++)
+		buf_add_str(&b, "GET u:big\r\n");
+	raw_send_bytes(fd, b.data, b.len);
+	buf_free(&b);
+	return fd;
+}
+
+static void read_large(int fd, int n)
+{
+	char *value = xmalloc(MIB);
+	for (int i = 0; i < n; i++) {
+		raw_expect(fd, "$1048576\r\n");
+		raw_read(fd, value, MIB);
+		raw_expect(fd, "\r\n");
+	}
+	free(value);
+	close(fd);
+}
+
+START_TEST(a_client_that_is_owed_too_much_is_closed)
+{
+	redisContext *c;
+	struct harness *h = start_with_large("max_output: 8M", &c);
+	int fine = ask_for_large(h, "", 4), greedy = ask_for_large(h, "", 16);
+	wait_until(metric(c, CLOSED("output")) == 1, 10000);
+	close(greedy);
+	read_large(fine, 4);
+	wait_until(metric(c, OUTPUT) == 0, 5000);
+	ck_assert_uint_eq(metric(c, CLOSED("output_total")), 0);
+	harness_free(h);
+}
+END_TEST
+
+/* The first reply holds back the others, which are there already. */
+START_TEST(a_client_that_is_owed_too_much_behind_a_slow_reply_is_closed)
+{
+	redisContext *c;
+	struct harness *h = start_with_large("max_output: 8M", &c);
+	int greedy = ask_for_large(h, "GET slow:a\r\n", 16);
+	wait_until(metric(c, CLOSED("output")) == 1, 10000);
+	ck_assert_uint_eq(metric(c, OUTPUT), 0);
+	raw_expect_close(greedy);
+	harness_write(h, "go", "");
+	expect(c, "\"x\"", "GET slow:a");
+	harness_free(h);
+}
+END_TEST
+
+START_TEST(of_all_that_are_owed_too_much_the_one_that_is_owed_most_is_closed)
+{
+	redisContext *c;
+	struct harness *h = start_with_large("max_output: 16M, max_output_total: 24M", &c);
+	int most = ask_for_large(h, "", 12);
+	wait_until(metric(c, OUTPUT) > 11 * MIB, 10000);
+	int less = ask_for_large(h, "", 9);
+	wait_until(metric(c, OUTPUT) > 19 * MIB, 10000);
+	ck_assert_uint_eq(metric(c, CLOSED("output_total")), 0);
+	int least = ask_for_large(h, "", 6);
+	wait_until(metric(c, CLOSED("output_total")) == 1, 10000);
+	close(most);
+	read_large(less, 9);
+	read_large(least, 6);
+	wait_until(metric(c, OUTPUT) == 0, 5000);
+	ck_assert_uint_eq(metric(c, CLOSED("output")) + metric(c, CLOSED("output_total")), 1);
+	harness_free(h);
+}
+END_TEST
+
+START_TEST(a_value_that_many_are_owed_counts_once)
+{
+	enum { N = 60 };
+	redisContext *c;
+	struct harness *h = start_with_large("max_output: 8M, max_output_total: 8M", &c);
+	int fds[N];
+	char *value = xmalloc(MIB);
+	memset(value, 'v', MIB);
+	expect(c, "OK", "SET p:a %b", value, MIB);
+	for (int i = 0; i < N; i++) {
+		fds[i] = raw_connect(h);
+		raw_send(fds[i], "GET p:a\r\n");
+		raw_expect(fds[i], "$1048576\r\n");
+	}
+	ck_assert_uint_gt(metric(c, OUTPUT), 24 * MIB);
+	expect(c, "OK", "SET p:a new");
+	for (int i = 0; i < N; i++) {
+		raw_expect_bytes(fds[i], value, MIB);
+		raw_expect(fds[i], "\r\n");
+		close(fds[i]);
+	}
+	ck_assert_uint_eq(metric(c, CLOSED("output_total")), 0);
+	free(value);
+	harness_free(h);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -195,6 +332,10 @@ int main(void)
 		a_refused_key_among_many_changes_nothing,
 		a_client_over_max_clients_is_told_and_closed,
 		a_value_too_large_for_memory_is_served_from_redis,
+		a_client_that_is_owed_too_much_is_closed,
+		a_client_that_is_owed_too_much_behind_a_slow_reply_is_closed,
+		of_all_that_are_owed_too_much_the_one_that_is_owed_most_is_closed,
+		a_value_that_many_are_owed_counts_once,
 	};
 	return harness_main("limits", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -156,9 +156,28 @@ START_TEST(a_write_after_a_passed_one_in_a_transaction_is_what_is_read)
 }
 END_TEST
 
+/* ---- without Redis ---- */
+
+START_TEST(keys_of_no_type_get_one_error_where_redis_is_off)
+{
+	static const char *const commands[] = {
+		"GET %s", "MGET p:a %s", "GETIF %s 0", "PEEK %s", "SET %s x", "SET %s x NX GET", "SETEX %s 9 x", "SETNX %s x", "GETSET %s x", "GETDEL %s", "GETEX %s EX 9",
+		"MSET p:a x %s x", "DEL p:a %s", "UNLINK %s", "EXISTS p:a %s", "TOUCH %s", "TTL %s", "EXPIRETIME %s", "EXPIRE %s 9", "PERSIST %s", "STRLEN %s",
+		"TYPE %s", "DIGEST %s", "META %s",
+	};
+	struct harness *h = harness_new();
+	harness_start(h, LISTEN NO_REDIS NO_DATABASE "types:\n  plain: {key: 'p:{name}', ttl: 100s}\n");
+	redisContext *c = harness_connect(h);
+	expect_each(c, commands, LEN(commands), "u:x", "(error) UNAVAILABLE redis: the key is of no declared type, and Redis is off", true);
+	expect_error(c, "UNAVAILABLE redis", "'INCR' needs Redis, which is off", "INCR u:x");
+	harness_free(h);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
+		keys_of_no_type_get_one_error_where_redis_is_off,
 		keys_of_the_daemon_are_found_wherever_they_stand,
 		keys_that_memory_alone_keeps_are_found_wherever_they_stand,
 		names_are_hashed_wherever_they_stand,
