@@ -21,7 +21,6 @@
 
 #define CPU_THREADS 2
 #define CPU_QUEUE 10000
-#define EXPIRE_BUCKETS 1000     /* looked at in one call: some 100 us, 300 where all is past */
 
 /* ---- making and unmaking ---- */
 
@@ -36,8 +35,8 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	bool goes_on = memory_sweep(c->tiers.memory);
-	if (c->expires_much)
-		c->expires_much = memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
+	if (!goes_on && c->expires_much)
+		c->expires_much = memory_expire(c->tiers.memory, clock_ms());
 	if (goes_on || c->expires_much)
 		catalog_sweep_soon(c);
 }
@@ -455,7 +454,7 @@ void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, vo
 
 void catalog_tick(struct catalog *c)
 {
-	c->expires_much = memory_expire(c->tiers.memory, clock_ms(), EXPIRE_BUCKETS);
+	c->expires_much = memory_expire(c->tiers.memory, clock_ms());
 	if (c->expires_much)
 		catalog_sweep_soon(c);
 	catalog_replay_some(c);

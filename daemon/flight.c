@@ -182,10 +182,12 @@ void flights_retype(struct flights *all)
 	for (struct keynode *n = keymap_first(&all->map); n; n = keymap_after(&all->map, n)) {
 		struct flight *f = (struct flight *)n;
 		const struct conf_type *type = tiers_type(all->tiers, flight_key(f));
-		bool has_moved = type->index != f->type->index;
-		f->type = type;
-		if (has_moved)
-			fence_break(&all->tiers->fences, flight_key(f));
+		if (type->index == f->type->index) {
+			f->type = type;
+			continue;
+		}
+		f->has_moved = true;
+		fence_break(&all->tiers->fences, flight_key(f));
 	}
 }
 

@@ -141,6 +141,11 @@ bool waiter_is_early(struct waiter *w)
 	return !w->late;
 }
 
+bool waiter_is_early_get(struct waiter *w)
+{
+	return !w->late && waiter_is_get(w);
+}
+
 bool waiter_is_overdue(struct waiter *w)
 {
 	return clock_ms() >= w->deadline_ms;

@@ -23,6 +23,7 @@
 #include "value.h"
 
 #define LOOKS 16                /* the most entries that get another turn for one eviction, so that none takes long */
+#define REMOVAL 4               /* as much work as to look at so many */
 #define WORK_BYTES 4096         /* to free so many is as much work as to look at an entry */
 #define MUCH_IS_PAST 16         /* of so many entries one */
 
@@ -93,7 +94,7 @@ static void insert(struct memory *m, struct memory_entry *e, uint64_t hash)
 	t->stats.entries++;
 }
 
-/* Takes e out of everything and frees it. What it took, in bytes. */
+/* Takes e out of everything and frees it. How much work that was, in looks. */
 static size_t remove_entry(struct memory *m, struct memory_entry *e, uint64_t hash)
 {
 	struct type *t = &m->types[e->type];
@@ -110,7 +111,7 @@ static size_t remove_entry(struct memory *m, struct memory_entry *e, uint64_t ha
 	t->stats.bytes -= bytes;
 	t->stats.entries--;
 	memory_entry_free(e);
-	return bytes;
+	return REMOVAL + bytes / WORK_BYTES;
 }
 
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms)
@@ -134,14 +135,14 @@ struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t
 
 /* ---- bounds ---- */
 
-static void evict(struct memory *m, struct memory_entry *e)
+static size_t evict(struct memory *m, struct memory_entry *e)
 {
 	uint64_t hash = memory_entry_hash(e);
 	bool is_dropped = drop_of(m, e);
 	m->types[e->type].stats.evictions += !is_dropped;
 	if (!e->is_proven && !is_dropped)
 		memory_table_note_gone(&m->table, hash);
-	remove_entry(m, e, hash);
+	return remove_entry(m, e, hash);
 }
 
 /* Spread evenly by the golden ratio over the entries of all types. */
@@ -154,13 +155,14 @@ static struct type *whose_turn(struct memory *m)
 	return t;
 }
 
-/* Of a type; NULL: of all. There must be one. */
-static void evict_one(struct memory *m, struct type *only)
+/* Of a type; NULL: of all. There must be one. How much work that was. */
+static size_t evict_one(struct memory *m, struct type *only)
 {
 	struct memory_entry *e = NULL;
-	for (unsigned i = 0; !e; i++)
-		e = memory_order_look(&(only ? only : whose_turn(m))->order, i == LOOKS, &m->drops);
-	evict(m, e);
+	unsigned looks = 0;
+	while (!e)
+		e = memory_order_look(&(only ? only : whose_turn(m))->order, looks++ == LOOKS, &m->drops);
+	return looks + evict(m, e);
 }
 
 static void make_room(struct memory *m, struct type *t, size_t bytes)
@@ -233,7 +235,7 @@ static bool drop_slice(struct memory *m, struct memory_drop *d)
 	size_t looks = MEMORY_SLICE;
 	struct memory_entry *e;
 	while ((e = memory_drop_next(d, &looks))) {
-		size_t work = 1 + remove_entry(m, e, memory_entry_hash(e)) / WORK_BYTES;
+		size_t work = remove_entry(m, e, memory_entry_hash(e));
 		looks -= work < looks ? work : looks;
 	}
 	return !d->at;
@@ -263,16 +265,16 @@ void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, siz
 static bool fit(struct memory *m)
 {
 	size_t work = 0;
-	for (size_t i = 0; i < m->n_types; i++)
-		for (struct type *t = &m->types[i]; t->bounds.max_entries && t->stats.entries > t->bounds.max_entries; work++) {
+	for (struct type *t = m->types; t < m->types + m->n_types; t++)
+		while (t->bounds.max_entries && t->stats.entries > t->bounds.max_entries) {
 			if (work >= MEMORY_SLICE)
 				return true;
-			evict_one(m, t);
+			work += evict_one(m, t);
 		}
-	for (; m->bytes > m->limit && m->entries; work++) {
+	while (m->bytes > m->limit && m->entries) {
 		if (work >= MEMORY_SLICE)
 			return true;
-		evict_one(m, NULL);
+		work += evict_one(m, NULL);
 	}
 	return false;
 }
@@ -292,10 +294,10 @@ uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_eac
 
 /* ---- expiry ---- */
 
-bool memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
+bool memory_expire(struct memory *m, int64_t now_ms)
 {
-	size_t looked = 0, past = 0;
-	for (size_t i = 0, work = 0; i < m->table.n && work < max_buckets; i++, work++) {
+	size_t looked = 0, past = 0, work = 0;
+	for (size_t i = 0; i < m->table.n && work < MEMORY_SLICE; i++, work++) {
 		struct memory_entry *e = memory_linked(m->table.buckets[m->sweep++ % m->table.n].first), *next;
 		for (; e; e = next) {
 			next = memory_linked(e->chain);
@@ -304,7 +306,7 @@ bool memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets)
 				continue;
 			past++;
 			m->types[e->type].stats.expired += !drop_of(m, e);
-			work += remove_entry(m, e, memory_entry_hash(e)) / WORK_BYTES;
+			work += remove_entry(m, e, memory_entry_hash(e));
 		}
 	}
 	return past * MUCH_IS_PAST > looked;

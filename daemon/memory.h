@@ -108,7 +108,7 @@ bool memory_drop(struct memory *m, const struct key *key, int64_t now_ms);
 /* Removes all of a type whose key begins with prefix ("" for all): at once for whoever asks;
  * what it took is given back slice by slice. If one slice is enough dropped is called
  * before the return, else from memory_sweep: with the count of live values removed. */
-#define MEMORY_SLICE 1000       /* entries looked at in one: some 100 us; fewer where large values are freed */
+#define MEMORY_SLICE 1000       /* entries looked at in one, or a quarter of that removed, fewer of large values: up to some 200 us */
 typedef void (*memory_dropped_fn)(void *arg, unsigned type, uint64_t live);
 void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, size_t prefix_len, int64_t now_ms,
 	memory_dropped_fn dropped, void *arg);
@@ -122,10 +122,9 @@ bool memory_sweep(struct memory *m);
 typedef void (*memory_each_fn)(void *arg, const struct memory_entry *e);
 uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_each_fn each, void *arg);
 
-/* Walks a part of the table and drops what is past its end. Called at short intervals; max_buckets bounds
- * the work of one call, less where large values are freed. True if much was past: then there is more, and
- * it is to be called again soon. */
-bool memory_expire(struct memory *m, int64_t now_ms, size_t max_buckets);
+/* Walks a part of the table and drops what is past its end, a slice at a call. Called at short intervals. True
+ * if much was past: then there is more, and it is to be called again soon. */
+bool memory_expire(struct memory *m, int64_t now_ms);
 
 uint64_t memory_bytes(const struct memory *m);
 uint64_t memory_limit(const struct memory *m);

@@ -252,6 +252,13 @@ START_TEST(entry_ends_at_its_ttl_and_not_before)
 }
 END_TEST
 
+/* As many calls as it takes to look at all, where there are few. */
+static void expire_all(struct memory *m, int64_t now_ms)
+{
+	for (unsigned i = 0; i <= 2 * FIRST_BUCKETS / MEMORY_SLICE; i++)
+		(void)memory_expire(m, now_ms);
+}
+
 /* What it is worth meanwhile is not for the table to judge. */
 START_TEST(value_past_its_ttl_is_kept_for_as_long_as_its_type_says)
 {
@@ -264,7 +271,7 @@ START_TEST(value_past_its_ttl_is_kept_for_as_long_as_its_type_says)
 	ck_assert_ptr_nonnull(memory_get(m, &absent, 399));
 	ck_assert_ptr_null(memory_peek(m, &absent, 400));
 	ck_assert_ptr_nonnull(memory_peek(m, &a, 400));
-	memory_expire(m, 999, 2 * FIRST_BUCKETS);
+	expire_all(m, 999);
 	ck_assert_ptr_nonnull(memory_get(m, &a, 999));
 	ck_assert_uint_eq(memory_type_stats(m, 0)->expired, 1);
 	ck_assert_ptr_null(memory_get(m, &a, 1000));
@@ -602,6 +609,8 @@ START_TEST(prefix_drops_the_live_values_of_one_type_and_counts_them)
 }
 END_TEST
 
+#define REMOVED_AT_ONCE (MEMORY_SLICE / 4)      /* what is small */
+
 /* Sweeps slice by slice, and counts the slices. */
 static unsigned sweep_drops(struct memory *m)
 {
@@ -627,7 +636,7 @@ START_TEST(large_drop_is_seen_at_once_and_done_in_slices)
 	struct drop_count drop = {0};
 	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &drop);
 	ck_assert_uint_eq(drop.times, 0);
-	ck_assert_uint_eq(memory_entries(m), N - MEMORY_SLICE);
+	ck_assert_uint_eq(memory_entries(m), N - REMOVED_AT_ONCE);
 	for (unsigned i = 0; i < N; i += 7) {
 		struct key key = key_numbered(i);
 		ck_assert(!memory_get(m, &key, 1) && !memory_drop(m, &key, 1));
@@ -694,7 +703,7 @@ START_TEST(two_drops_at_once_count_each_entry_once)
 	for (unsigned i = 0; i < 100; i++)
 		put(m, key_numbered(i), 0, text_value("x"), MEMORY_FOREVER);
 	memory_drop_prefix(m, 0, "", 0, 1, on_dropped, &second);
-	memory_expire(m, 1, 10);
+	(void)memory_expire(m, 1);
 	sweep_drops(m);
 	ck_assert(first.times == 1 && second.times == 1);
 	ck_assert_uint_eq(first.live, N);
@@ -805,18 +814,22 @@ START_TEST(table_grows_and_loses_nothing_on_the_way)
 }
 END_TEST
 
-/* Entries of which each third has no end, then sweeps until those that have one are gone; the calls it took. */
-static unsigned sweep(unsigned entries, size_t max_buckets, unsigned max_calls)
+static struct memory *new_memory_of_thirds(unsigned entries)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
-	struct value *v = text_value("x");
-	unsigned calls = 0, kept = (entries + 2) / 3;
 	for (unsigned i = 0; i < entries; i++)
-		put(m, key_numbered(i), 0, value_ref(v), i % 3 ? 1000 : MEMORY_FOREVER);
-	memory_expire(m, 999, entries);
-	ck_assert_uint_eq(memory_entries(m), entries);
-	for (; calls < max_calls && memory_entries(m) > kept; calls++)
-		memory_expire(m, 1000, max_buckets);
+		put(m, key_numbered(i), 0, text_value("x"), i % 3 ? 1000 : MEMORY_FOREVER);
+	return m;
+}
+
+/* Of entries those that have an end, as two thirds have; the calls it took. */
+static unsigned expire_thirds(unsigned entries)
+{
+	struct memory *m = new_memory_of_thirds(entries);
+	unsigned calls = 0, kept = (entries + 2) / 3;
+	ck_assert(!memory_expire(m, 999));
+	while (memory_entries(m) > kept && calls++ < entries)
+		(void)memory_expire(m, 1000);
 	ck_assert_msg(memory_entries(m) == kept, "%" PRIu64 " of %u entries are left after %u calls", memory_entries(m), entries, calls);
 	ck_assert_uint_eq(memory_type_stats(m, 0)->expired, entries - kept);
 	for (unsigned i = 0; i < entries; i++) {
@@ -825,36 +838,42 @@ static unsigned sweep(unsigned entries, size_t max_buckets, unsigned max_calls)
 			ck_abort_msg("key %u", i);
 	}
 	memory_free(m);
-	value_unref(v);
 	return calls;
 }
 
-START_TEST(sweep_drops_all_that_is_past_in_one_round)
+START_TEST(all_that_is_past_goes_in_one_round)
 {
-	sweep(100, 2048, 1);
-	sweep(1000, 100, 11);
-	sweep(MANY, 2048, MANY / 2048 + 1);
+	ck_assert_uint_le(expire_thirds(100), 3);
+	ck_assert_uint_le(expire_thirds(MANY), MANY / REMOVED_AT_ONCE + 2 * MANY / MEMORY_SLICE);
 }
 END_TEST
 
-START_TEST(sweep_looks_at_no_more_buckets_than_it_is_told)
+/* So many, and those of the last chain, are the most that anybody waits for. */
+START_TEST(entries_that_end_at_once_go_in_slices)
 {
-	ck_assert_uint_gt(sweep(1000, 1, FIRST_BUCKETS), 1000 / 3);
+	struct memory *m = new_memory_of_thirds(MANY);
+	for (bool goes_on = true; goes_on; ) {
+		uint64_t before = memory_entries(m);
+		goes_on = memory_expire(m, 1000);
+		ck_assert_uint_le(before - memory_entries(m), REMOVED_AT_ONCE + 10);
+	}
+	ck_assert_uint_le(memory_entries(m), MANY / 2);
+	memory_free(m);
 }
 END_TEST
 
 /* It is asked to go on soon. */
-START_TEST(sweep_says_whether_much_was_past)
+START_TEST(expiry_says_whether_much_was_past)
 {
 	struct memory *m = memory_new(PLENTY, no_bounds, 1);
 	for (unsigned i = 0; i < MANY; i++)
 		put(m, key_numbered(i), 0, text_value("x"), i % 10 ? MEMORY_FOREVER : 1000);
-	ck_assert(!memory_expire(m, 999, 2000));
+	ck_assert(!memory_expire(m, 999));
 	unsigned calls = 1;
-	while (memory_expire(m, 1000, 2000))
+	while (memory_expire(m, 1000))
 		calls++;
-	ck_assert_uint_ge(calls, MANY / 2000);
-	ck_assert_uint_le(calls, MANY / 2000 + 1);
+	ck_assert_uint_ge(calls, MANY / MEMORY_SLICE);
+	ck_assert_uint_le(calls, 2 * MANY / MEMORY_SLICE);
 	ck_assert_uint_eq(memory_entries(m), MANY - MANY / 10);
 	memory_free(m);
 }
@@ -863,20 +882,30 @@ END_TEST
 /* To free a megabyte takes as long as to look at hundreds of entries. */
 START_TEST(sweep_and_drop_do_less_at_once_where_values_are_large)
 {
-	enum { N = 20, LARGE = 1 << 20 };
+	enum { N = 20, LARGE = 1 << 20, AT_ONCE = MEMORY_SLICE / (LARGE / 4096) + 1 };
 	struct memory *m = memory_new(PLENTY, no_bounds, 2);
 	struct drop_count drop = {0};
 	for (unsigned i = 0; i < 2 * N; i++)
 		put(m, key_numbered(i), i / N, value_new(LARGE), 1000);
 	memory_drop_prefix(m, 1, "", 0, 1, on_dropped, &drop);
-	ck_assert_uint_ge(memory_type_stats(m, 1)->entries, N - (MEMORY_SLICE / (LARGE / 4096) + 1));
+	ck_assert_uint_ge(memory_type_stats(m, 1)->entries, N - AT_ONCE);
 	ck_assert_uint_gt(sweep_drops(m), 3);
 	ck_assert_uint_eq(drop.live, N);
-	for (unsigned i = 0; i < FIRST_BUCKETS / 100 && memory_entries(m); i++) {
+	for (unsigned i = 0; i < N && memory_entries(m); i++) {
 		uint64_t before = memory_entries(m);
-		memory_expire(m, 1000, 200);
-		ck_assert_uint_le(before - memory_entries(m), 2);
+		(void)memory_expire(m, 1000);
+		ck_assert_uint_le(before - memory_entries(m), AT_ONCE);
 	}
+	ck_assert_uint_eq(memory_entries(m), 0);
+	for (unsigned i = 0; i < N; i++)
+		put(m, key_numbered(i), 0, value_new(LARGE), MEMORY_FOREVER);
+	memory_set_bounds(m, 2 * LARGE, no_bounds, 2);
+	for (bool goes_on = true; goes_on; ) {
+		uint64_t before = memory_entries(m);
+		goes_on = memory_sweep(m);
+		ck_assert_uint_le(before - memory_entries(m), AT_ONCE);
+	}
+	ck_assert_uint_eq(memory_entries(m), 1);
 	memory_free(m);
 }
 END_TEST
@@ -1112,8 +1141,7 @@ static void do_drop_prefix(struct model *o, unsigned n)
 /* Which buckets are looked at is the table's business: what is gone must have been past. */
 static void do_expire(struct model *o)
 {
-	size_t buckets = 1 + chance(o, 2000);
-	memory_expire(o->memory, o->now_ms, buckets);
+	(void)memory_expire(o->memory, o->now_ms);
 	for (unsigned i = 0; i < o->n_keys; i++) {
 		struct key key = key_numbered(i);
 		struct model_entry *e = &o->at[i];
@@ -1264,9 +1292,9 @@ int main(void)
 	tcase_add_test(tc, drop_misses_nothing_however_entries_move_meanwhile);
 	tcase_add_test(tc, memory_is_freed_in_the_middle_of_a_drop);
 	tcase_add_test(tc, table_grows_and_loses_nothing_on_the_way);
-	tcase_add_test(tc, sweep_drops_all_that_is_past_in_one_round);
-	tcase_add_test(tc, sweep_looks_at_no_more_buckets_than_it_is_told);
-	tcase_add_test(tc, sweep_says_whether_much_was_past);
+	tcase_add_test(tc, all_that_is_past_goes_in_one_round);
+	tcase_add_test(tc, entries_that_end_at_once_go_in_slices);
+	tcase_add_test(tc, expiry_says_whether_much_was_past);
 	tcase_add_test(tc, sweep_and_drop_do_less_at_once_where_values_are_large);
 	tcase_add_test(tc, random_operations_agree_with_the_model_when_bytes_are_short);
 	tcase_add_test(tc, random_operations_agree_with_the_model_when_entries_are_bounded);
