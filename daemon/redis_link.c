@@ -67,6 +67,7 @@ struct redis_link {
 	enum link_state state;
 	redisAsyncContext *ac;
 	struct event *readable, *writable;      /* of ac's socket */
+	struct event *flush;                    /* writes once all who are served in this turn of the loop have asked */
 	struct event *retry;                    /* WAITING: try again */
 	struct event *deadline;                 /* connecting, or the first call */
 	struct event *refused;                  /* answers calls made while down */
@@ -76,6 +77,7 @@ struct redis_link {
 	int64_t down_since_ms, up_since_ms;
 	unsigned failures;                      /* in a row */
 	bool closing;
+	bool is_flushing;                       /* what is left is for the socket to take */
 	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
 	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
@@ -104,10 +106,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	update_deadline(l);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
+static void write_out(struct redis_link *l)
 {
-	struct redis_link *l = arg;
-	(void)fd, (void)what;
 	clock_update();
 	redisAsyncHandleWrite(l->ac);
 	/* Something large goes out piece by piece: that is progress. A small command is
@@ -115,6 +115,23 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	if (l->ac && l->ac->c.obuf[0] != '\0')
 		l->progress_ms = clock_ms();
 	update_deadline(l);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	write_out(arg);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	(void)fd, (void)what;
+	if (!l->ac)
+		return;
+	l->is_flushing = true;
+	write_out(l);
+	l->is_flushing = false;
 }
 
 static void add_read(void *arg)
@@ -127,9 +144,14 @@ static void del_read(void *arg)
 	event_del(((struct redis_link *)arg)->readable);
 }
 
+/* What the socket does not take at once, and the connecting, is waited for. */
 static void add_write(void *arg)
 {
-	event_add(((struct redis_link *)arg)->writable, NULL);
+	struct redis_link *l = arg;
+	if (!l->is_flushing && l->ac && l->ac->c.flags & REDIS_CONNECTED)
+		event_active(l->flush, EV_TIMEOUT, 0);
+	else
+		event_add(l->writable, NULL);
 }
 
 static void del_write(void *arg)
@@ -757,6 +779,7 @@ struct redis_link *redis_link_new(struct event_base *base, const struct redis_li
 	l->retry = evtimer_new(base, on_retry, l);
 	l->deadline = evtimer_new(base, on_deadline, l);
 	l->refused = evtimer_new(base, on_refused, l);
+	l->flush = evtimer_new(base, on_flush, l);
 	if (!l->is_held)
 		start(l);
 	return l;
@@ -786,6 +809,7 @@ void redis_link_free(struct redis_link *l)
 	event_free(l->retry);
 	event_free(l->deadline);
 	event_free(l->refused);
+	event_free(l->flush);
 	free(l);
 }
 
