@@ -79,7 +79,8 @@ struct redis_link {
 	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
 	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
-	struct reply_scan scan;                 /* of the reply that is coming in */
+	struct reply_scan scan;                 /* of the reply that is coming in, */
+	bool is_pushed;                         /* or of what is none */
 	bool is_tried, transacts;               /* whether MULTI is allowed, and that it is */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
@@ -399,27 +400,37 @@ void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn don
 
 /* ---- relaying ---- */
 
-/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1. */
+/* Bytes of a reply to c. */
+static void hand_on_to(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
+{
+	bool is_last = c->n_replies == 1;
+	proved(l);
+	c->n_replies -= is_end;
+	if (is_last && is_end) {
+		TAILQ_REMOVE(&l->calls, c, link);
+		l->stats.pending--;
+		measure(c);
+	}
+	if (is_last)
+		c->relay(c->arg, data, len, is_end, "");
+	if (is_last && is_end)
+		free(c);
+}
+
+/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1; but for
+ * what RESP3 pushes between replies, which is for nobody here. */
 static int hand_on(struct redis_link *l, const char *data, size_t len)
 {
-	while (len > 0) {
+	while (len > 0 && l->is_relaying) {
 		struct call *c = TAILQ_FIRST(&l->calls);
 		bool is_end;
+		if (reply_scan_is_between(&l->scan))
+			l->is_pushed = data[0] == '>';
 		size_t n = reply_scan(&l->scan, data, len, &is_end);
-		if (!c || l->scan.has_failed)
+		if ((!c && !l->is_pushed) || l->scan.has_failed)
 			return -1;
-		proved(l);
-		bool is_last = c->n_replies == 1;
-		c->n_replies -= is_end;
-		if (is_last && is_end) {
-			TAILQ_REMOVE(&l->calls, c, link);
-			l->stats.pending--;
-			measure(c);
-		}
-		if (is_last)
-			c->relay(c->arg, data, n, is_end, "");
-		if (is_last && is_end)
-			free(c);
+		if (!l->is_pushed)
+			hand_on_to(l, c, data, n, is_end);
 		data += n;
 		len -= n;
 	}
