@@ -192,6 +192,8 @@ static void accept_request(struct client *c)
 			reply_error_now(c, "ERR out of memory for the request");
 	} else if (p->argc > 0) {
 		run_request(c, p->argv, p->argc);
+	} else if (c->replies == CLIENT_REPLIES_SKIP) {
+		c->replies = CLIENT_REPLIES_ON; /* what is skipped is the reply to nothing */
 	}
 	parked_release_owners(p->argv, p->argc);
 	request_next(p);

@@ -39,6 +39,7 @@ struct execution {
 	size_t n_run, n_taken;          /* requests that have been run; replies that are in slot */
 	size_t owed;                    /* replies, or while judging values, that are not here yet; one more till Redis is done */
 	bool is_running;                /* one of its requests, further up the stack */
+	bool began_mute;                /* the client wanted no replies (CLIENT REPLY OFF) */
 	char *abort_error;              /* if nothing came of it in Redis */
 	size_t n_passed;                /* requests that Redis alone answers */
 	struct slot *replies[];         /* the requests' */
@@ -154,6 +155,7 @@ static void finish(struct execution *x)
 {
 	if (x->abort_error && x->n_passed > 0) {
 		out_fini(&x->slot->out);
+		x->slot->is_silent = x->began_mute;
 		reply_add_error(&x->slot->out.bytes, x->abort_error);
 	}
 	slot_done(x->slot);
@@ -163,8 +165,8 @@ static void finish(struct execution *x)
 /* Moves the replies that are here, in order, to the array. */
 static void take_replies(struct execution *x)
 {
-	for (; x->n_taken < x->n_run && x->replies[x->n_taken]->done; x->n_taken++)
-		slot_take(x->replies[x->n_taken], &x->slot->out);
+	for (struct slot *s; x->n_taken < x->n_run && (s = x->replies[x->n_taken])->done; x->n_taken++)
+		slot_take(s, s->is_silent ? NULL : &x->slot->out);
 }
 
 static void settle(struct execution *x)
@@ -217,6 +219,7 @@ static void run_one(struct execution *x)
 	x->server->stats.commands++;
 	command_run(&call);
 	x->n_passed += call.is_passed;
+	reply->is_silent = client_is_mute(x->slot->client);
 	if (!call.is_deferred)
 		slot_done(reply);
 }
@@ -304,7 +307,10 @@ static void run_all(struct execution *x)
 	struct catalog *c = x->server->catalog;
 	x->owed = 1;
 	x->at = x->queue->first;
-	reply_add_array(&x->slot->out.bytes, x->queue->n);
+	x->began_mute = x->slot->is_silent;
+	x->slot->is_silent = false; /* CLIENT REPLY counts from its place in the queue on, as in Redis */
+	if (!x->began_mute)
+		reply_add_array(&x->slot->out.bytes, x->queue->n);
 	catalog_begin(c, (struct redis_route){x->slot->resp, client_id(x->slot->client)});
 	if (run_slice(x, x->queue->n <= SMALL ? INT64_MAX : clock_us() + SLICE_US))
 		end(x);

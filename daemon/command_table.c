@@ -439,7 +439,7 @@ const struct command commands[] = {
 	REFUSED("BZMPOP", command_refuse_blocking),
 	REFUSED("WAIT", command_refuse_blocking),
 	REFUSED("WAITAOF", command_refuse_blocking),
-	REFUSED("WATCH", command_refuse_watching),
+	{"WATCH", -2, COMMAND_REFUSED | AT_ONCE, 0, 0, 0, command_refuse_watching, NULL, "", "", "", 0},
 	REFUSED("CLUSTER", command_refuse_cluster),
 	REFUSED("ASKING", command_refuse_cluster),
 	REFUSED("READONLY", command_refuse_cluster),
