@@ -259,10 +259,9 @@ void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key
 	redis_add_word(&before, "SET");
 	reply_add_bulk(&before, key->data, key->len);
 	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
-	buf_add_char(&before, '\0'); /* see redis_link_send */
 
 	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len - 1},
+		{.iov_base = before.data, .iov_len = before.len},
 		{.iov_base = value->data, .iov_len = value->len},
 		{.iov_base = behind.data, .iov_len = behind.len},
 	};
