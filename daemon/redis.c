@@ -85,10 +85,11 @@ void redis_free(struct redis *r)
 {
 	if (!r)
 		return;
-	redis_transactions_finish(r);
+	redis_transactions_finish(r); /* while there are links for what follows from them */
 	redis_link_free(r->link);
 	for (int i = 0; i < REDIS_RELAYS; i++)
 		redis_link_free(r->relays[i]);
+	redis_transactions_finish(r);
 	tracking_free(r->tracking);
 	redis_filling_free(r);
 	free(r);
@@ -258,10 +259,9 @@ void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key
 	redis_add_word(&before, "SET");
 	reply_add_bulk(&before, key->data, key->len);
 	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
-	buf_add_char(&before, '\0'); /* see redis_link_send */
 
 	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len - 1},
+		{.iov_base = before.data, .iov_len = before.len},
 		{.iov_base = value->data, .iov_len = value->len},
 		{.iov_base = behind.data, .iov_len = behind.len},
 	};

@@ -362,9 +362,8 @@ void redis_unfill(struct redis *r, const struct key *key, struct value *value)
 	char header[REPLY_HEADER_MAX];
 	redis_begin_script(&before, unfill_script, key, key, 1);
 	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
-	buf_add_char(&before, '\0');
 	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len - 1},
+		{.iov_base = before.data, .iov_len = before.len},
 		{.iov_base = value->data, .iov_len = value->len},
 		{.iov_base = "\r\n", .iov_len = 2},
 	};

@@ -42,7 +42,7 @@
 #define BACKOFF_MAX_MS 2000
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
 #define REASON_MAX 160
-#define RELAY_READ 65536
+#define READ_SIZE 65536
 
 enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_TRIAL, LINK_UP };
 
@@ -67,6 +67,7 @@ struct redis_link {
 	enum link_state state;
 	redisAsyncContext *ac;
 	struct event *readable, *writable;      /* of ac's socket */
+	struct event *flush;                    /* writes once all who are served in this turn of the loop have asked */
 	struct event *retry;                    /* WAITING: try again */
 	struct event *deadline;                 /* connecting, or the first call */
 	struct event *refused;                  /* answers calls made while down */
@@ -76,10 +77,13 @@ struct redis_link {
 	int64_t down_since_ms, up_since_ms;
 	unsigned failures;                      /* in a row */
 	bool closing;
+	bool is_flushing;                       /* what is left is for the socket to take */
 	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
-	bool is_relaying;                       /* hiredis has done its part (the handshake): replies are read here */
-	struct reply_scan scan;                 /* of the reply that is coming in */
+	bool reads_here;                        /* hiredis has done its part (the handshake): replies are read here */
+	struct reply_scan scan;                 /* of the reply that is coming in, */
+	bool is_pushed;                         /* or of what is none */
+	struct redis_reading reading;           /* of a reply that is not relayed */
 	bool is_tried, transacts;               /* whether MULTI is allowed, and that it is */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
@@ -89,7 +93,7 @@ static void update_deadline(struct redis_link *l);
 
 /* ---- hiredis on libevent: two persistent events ---- */
 
-static void read_relayed(struct redis_link *l);
+static void read_here(struct redis_link *l);
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -97,17 +101,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	l->progress_ms = clock_ms();
-	if (l->is_relaying)
-		read_relayed(l);
+	if (l->reads_here)
+		read_here(l);
 	else
 		redisAsyncHandleRead(l->ac);
 	update_deadline(l);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
+static void write_out(struct redis_link *l)
 {
-	struct redis_link *l = arg;
-	(void)fd, (void)what;
 	clock_update();
 	redisAsyncHandleWrite(l->ac);
 	/* Something large goes out piece by piece: that is progress. A small command is
@@ -115,6 +117,23 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	if (l->ac && l->ac->c.obuf[0] != '\0')
 		l->progress_ms = clock_ms();
 	update_deadline(l);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	write_out(arg);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *l = arg;
+	(void)fd, (void)what;
+	if (!l->ac)
+		return;
+	l->is_flushing = true;
+	write_out(l);
+	l->is_flushing = false;
 }
 
 static void add_read(void *arg)
@@ -127,9 +146,14 @@ static void del_read(void *arg)
 	event_del(((struct redis_link *)arg)->readable);
 }
 
+/* What the socket does not take at once, and the connecting, is waited for. */
 static void add_write(void *arg)
 {
-	event_add(((struct redis_link *)arg)->writable, NULL);
+	struct redis_link *l = arg;
+	if (!l->is_flushing && l->ac && l->ac->c.flags & REDIS_CONNECTED)
+		event_active(l->flush, EV_TIMEOUT, 0);
+	else
+		event_add(l->writable, NULL);
 }
 
 static void del_write(void *arg)
@@ -189,11 +213,12 @@ static void lost(struct redis_link *l, const char *reason)
 {
 	bool was_up = l->state == LINK_UP;
 	l->ac = NULL;
-	if (l->is_relaying && !TAILQ_EMPTY(&l->calls)) {
+	if (l->reads_here && !TAILQ_EMPTY(&l->calls)) {
 		TAILQ_CONCAT(&l->refused_calls, &l->calls, link);
 		answer_refused_soon(l);
 	}
-	l->is_relaying = false;
+	l->reads_here = false;
+	redis_reading_fini(&l->reading);
 	l->state = LINK_WAITING;
 	event_del(l->deadline);
 	if (was_up)
@@ -359,76 +384,119 @@ static void refuse(struct redis_link *l, struct call *c)
 	answer_refused_soon(l);
 }
 
-static void send_call(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+/* A step of the handshake: answered by way of hiredis. */
+static void send_step(struct redis_link *l, const struct buf *b, redis_reply_fn done)
 {
 	struct call *c = call_new(l);
 	c->done = done;
-	c->arg = arg;
+	c->arg = l;
 	l->stats.commands++;
-	if (!l->ac || redisAsyncFormattedCommand(l->ac, on_reply, c, pieces[0].iov_base, pieces[0].iov_len) != REDIS_OK) {
+	if (!l->ac || redisAsyncFormattedCommand(l->ac, on_reply, c, b->data, b->len) != REDIS_OK) {
 		refuse(l, c);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&l->calls, c, link);
-	/* Without memory hiredis marks the context as failed: it sends nothing of this any
-	 * more, closes at the next event and answers c with NULL. */
-	for (size_t i = 1; i < n; i++)
-		(void)redisAppendFormattedCommand(&l->ac->c, pieces[i].iov_base, pieces[i].iov_len);
 	update_deadline(l);
+}
+
+/* Without memory hiredis marks the context as failed: it sends nothing of this any more,
+ * and closes at the next event. */
+static void send_call(struct redis_link *l, struct call *c, const struct iovec *pieces, size_t n)
+{
+	l->stats.commands++;
+	if (!l->ac) {
+		refuse(l, c);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)redisAppendFormattedCommand(&l->ac->c, pieces[i].iov_base, pieces[i].iov_len);
+	TAILQ_INSERT_TAIL(&l->calls, c, link);
+	add_write(l);
+	update_deadline(l);
+}
+
+static void send_or_refuse(struct redis_link *l, struct call *c, const struct iovec *pieces, size_t n)
+{
+	if (l->state == LINK_UP)
+		send_call(l, c, pieces, n);
+	else
+		refuse(l, c);
 }
 
 void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
 {
-	if (l->state == LINK_UP) {
-		send_call(l, pieces, n, done, arg);
-		return;
-	}
 	struct call *c = call_new(l);
 	c->done = done;
 	c->arg = arg;
-	refuse(l, c);
+	c->n_replies = 1;
+	send_or_refuse(l, c, pieces, n);
 }
 
 void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg)
 {
-	buf_add_char(b, '\0');
-	struct iovec piece = {.iov_base = b->data, .iov_len = b->len - 1};
-	redis_link_send(l, &piece, 1, done, arg);
+	redis_link_send(l, &(struct iovec){.iov_base = b->data, .iov_len = b->len}, 1, done, arg);
 	buf_free(b);
 }
 
-/* ---- relaying ---- */
+/* ---- replies ---- */
 
-/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1. */
+static void finish_read(struct redis_link *l, struct call *c)
+{
+	TAILQ_REMOVE(&l->calls, c, link);
+	l->stats.pending--;
+	measure(c);
+}
+
+/* Bytes of the reply that c is for; c is gone after the last. */
+static void take(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
+{
+	if (is_end)
+		finish_read(l, c);
+	if (c->relay)
+		c->relay(c->arg, data, len, is_end, "");
+	else
+		redis_reading_add(&l->reading, data, len);
+	if (!c->relay && is_end)
+		redis_reading_end(&l->reading, c->done, c->arg);
+	if (is_end)
+		free(c);
+}
+
+/* Bytes of one of the replies to c. */
+static void hand_on_to(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
+{
+	bool is_last = c->n_replies == 1;
+	proved(l);
+	c->n_replies -= is_end;
+	if (is_last)
+		take(l, c, data, len, is_end);
+}
+
+/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1; but for
+ * what RESP3 pushes between replies, which is for nobody here. Whoever is told may give the connection up: then
+ * the rest is nobody's. */
 static int hand_on(struct redis_link *l, const char *data, size_t len)
 {
-	while (len > 0) {
+	const redisAsyncContext *ac = l->ac;
+	while (len > 0 && l->ac == ac) {
 		struct call *c = TAILQ_FIRST(&l->calls);
 		bool is_end;
+		if (reply_scan_is_between(&l->scan))
+			l->is_pushed = data[0] == '>';
 		size_t n = reply_scan(&l->scan, data, len, &is_end);
-		if (!c || l->scan.has_failed)
+		if ((!c && !l->is_pushed) || l->scan.has_failed)
 			return -1;
-		proved(l);
-		bool is_last = c->n_replies == 1;
-		c->n_replies -= is_end;
-		if (is_last && is_end) {
-			TAILQ_REMOVE(&l->calls, c, link);
-			l->stats.pending--;
-			measure(c);
-		}
-		if (is_last)
-			c->relay(c->arg, data, n, is_end, "");
-		if (is_last && is_end)
-			free(c);
+		if (!l->is_pushed)
+			hand_on_to(l, c, data, n, is_end);
 		data += n;
 		len -= n;
 	}
 	return 0;
 }
 
-static void read_relayed(struct redis_link *l)
+static void read_here(struct redis_link *l)
 {
-	char room[RELAY_READ];
+	char room[READ_SIZE];
 	ssize_t n = recv(l->ac->c.fd, room, sizeof(room), MSG_DONTWAIT);
 	if (n > 0 && hand_on(l, room, (size_t)n) == 0)
 		return;
@@ -437,32 +505,27 @@ static void read_relayed(struct redis_link *l)
 	drop(l, n > 0 ? "replies out of step" : n == 0 ? "Server closed the connection" : strerror(errno));
 }
 
-static void relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
+static void begin_to_read_here(struct redis_link *l)
+{
+	l->reads_here = true;
+	l->scan = (struct reply_scan){0};
+}
+
+/* ---- relaying ---- */
+
+static struct call *relayed_call(struct redis_link *l, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
 	struct call *c = call_new(l);
 	c->relay = done;
 	c->n_replies = n_replies;
 	c->arg = arg;
-	l->stats.commands++;
-	if (!l->ac || redisAppendFormattedCommand(&l->ac->c, bytes, len) != REDIS_OK) {
-		refuse(l, c);
-		return;
-	}
-	TAILQ_INSERT_TAIL(&l->calls, c, link);
-	add_write(l);
-	update_deadline(l);
+	return c;
 }
 
 void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
-	if (l->state == LINK_UP) {
-		relay(l, bytes, len, n_replies, done, arg);
-		return;
-	}
-	struct call *c = call_new(l);
-	c->relay = done;
-	c->arg = arg;
-	refuse(l, c);
+	struct iovec piece = {.iov_base = (char *)bytes, .iov_len = len};
+	send_or_refuse(l, relayed_call(l, n_replies, done, arg), &piece, 1);
 }
 
 /* A server that does not speak RESP3 is a relay in RESP2. The reply is that to DISCARD, so it shows whether
@@ -484,13 +547,12 @@ static void start_relaying(struct redis_link *l)
 	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
 	static const char trial[] = "*1\r\n$5\r\nMULTI\r\n*1\r\n$7\r\nDISCARD\r\n";
 	struct buf b = BUF_INIT;
-	l->is_relaying = true;
+	begin_to_read_here(l);
 	l->is_tried = false;
-	l->scan = (struct reply_scan){0};
 	if (l->options.relay_resp == 3)
 		buf_add_str(&b, hello);
 	buf_add_str(&b, trial);
-	relay(l, b.data, b.len, l->options.relay_resp == 3 ? 3 : 2, on_tried, l);
+	send_call(l, relayed_call(l, l->options.relay_resp == 3 ? 3 : 2, on_tried, l), &(struct iovec){.iov_base = b.data, .iov_len = b.len}, 1);
 	buf_free(&b);
 }
 
@@ -567,14 +629,16 @@ static void on_pinged(void *arg, const redisReply *reply, const char *reason)
 	(void)reason;
 	if (!reply || l->state != LINK_TRIAL)
 		return;
-	if (reply->type == REDIS_REPLY_ERROR && redis_link_is_unready(reply->str))
+	if (reply->type == REDIS_REPLY_ERROR && redis_link_is_unready(reply->str)) {
 		drop(l, reply->str);
-	else if (l->options.relay_resp)
+	} else if (l->options.relay_resp) {
 		start_relaying(l);
-	else if (l->options.channels)
+	} else if (l->options.channels) {
 		subscribe(l);
-	else
+	} else {
+		begin_to_read_here(l);
 		come_up(l);
+	}
 }
 
 static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char *const *words)
@@ -582,9 +646,9 @@ static void say(struct redis_link *l, redis_reply_fn done, size_t n, const char 
 	struct buf b = BUF_INIT;
 	reply_add_array(&b, n);
 	add_words(&b, n, words);
-	buf_add_char(&b, '\0');
-	struct iovec piece = {.iov_base = b.data, .iov_len = b.len - 1};
-	send_call(l, &piece, 1, done, l);
+	buf_add_char(&b, '\0'); /* hiredis looks at it as at a string */
+	b.len--;
+	send_step(l, &b, done);
 	buf_free(&b);
 }
 
@@ -757,6 +821,7 @@ struct redis_link *redis_link_new(struct event_base *base, const struct redis_li
 	l->retry = evtimer_new(base, on_retry, l);
 	l->deadline = evtimer_new(base, on_deadline, l);
 	l->refused = evtimer_new(base, on_refused, l);
+	l->flush = evtimer_new(base, on_flush, l);
 	if (!l->is_held)
 		start(l);
 	return l;
@@ -786,6 +851,7 @@ void redis_link_free(struct redis_link *l)
 	event_free(l->retry);
 	event_free(l->deadline);
 	event_free(l->refused);
+	event_free(l->flush);
 	free(l);
 }
 

@@ -1,9 +1,9 @@
 /* One connection to Redis on the loop: connecting, handshake, deadlines and coming
  * back. What the commands mean is redis.c's business.
  *
- * hiredis (0.14 and 1.x) does the parsing and the buffering; what it does not have
- * is here: a time-out for commands, reconnecting, look-ups that do not block, and
- * large replies read straight into a struct value. */
+ * hiredis (0.14 and 1.x) connects, shakes hands, buffers what is sent and parses what is small; what it does
+ * not have is here: a time-out for commands, reconnecting, look-ups that do not block, and large
+ * replies read straight into a struct value. */
 #ifndef CATCACHED_REDIS_LINK_H
 #define CATCACHED_REDIS_LINK_H
 
@@ -71,10 +71,8 @@ int64_t redis_link_client_id(const struct redis_link *l);
 /* Gives the connection up, as after a time-out, and makes a new one. */
 void redis_link_restart(struct redis_link *l, const char *reason);
 
-/* Sends one command given as formatted RESP in pieces, the first of which holds at
- * least the first argument and has a NUL behind it that is not counted (hiredis looks
- * at it as at a string); they are copied. done is called exactly once, never
- * before this has returned; at once with NULL when the link is not up. */
+/* Sends one command given as formatted RESP in pieces, which are copied. done is called exactly
+ * once, never before this has returned; soon with NULL when the link is not up. */
 void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
 
 /* The same for a command that is all in b, which is freed. */

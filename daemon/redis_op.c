@@ -75,8 +75,7 @@ void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct 
 
 void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b)
 {
-	buf_add_char(b, '\0'); /* see redis_link_send */
-	redis_op_send_pieces(op, take, &(struct iovec){.iov_base = b->data, .iov_len = b->len - 1}, 1);
+	redis_op_send_pieces(op, take, &(struct iovec){.iov_base = b->data, .iov_len = b->len}, 1);
 	buf_free(b);
 }
 

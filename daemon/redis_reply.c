@@ -3,7 +3,9 @@
 
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "../proto/reply_scan.h"
 #include "value.h"
 
 #define LARGE_REPLY 16384       /* a string from this size on becomes a value */
@@ -64,20 +66,99 @@ void redis_reply_use_values(redisReader *reader)
 	reader->fn = &reply_functions;
 }
 
-void redis_reply_read(const char *data, size_t len, redis_reply_fn done, void *arg)
+static redisReader *new_reader(void)
 {
 	redisReader *reader = redisReaderCreate();
-	void *reply = NULL;
-	if (reader) {
+	if (reader)
 		redis_reply_use_values(reader);
-		if (redisReaderFeed(reader, data, len) != REDIS_OK || redisReaderGetReply(reader, &reply) != REDIS_OK)
-			reply = NULL;
-	}
+	return reader;
+}
+
+/* What was fed is one reply. */
+static void give(redisReader *reader, redis_reply_fn done, void *arg)
+{
+	void *reply = NULL;
+	if (reader && redisReaderGetReply(reader, &reply) != REDIS_OK)
+		reply = NULL;
 	done(arg, reply, reply ? "" : "a reply that is not understood");
 	if (reply)
 		free_object(reply);
+}
+
+void redis_reply_read(const char *data, size_t len, redis_reply_fn done, void *arg)
+{
+	redisReader *reader = new_reader();
+	if (reader)
+		(void)redisReaderFeed(reader, data, len); /* failed: so does what follows */
+	give(reader, done, arg);
 	if (reader)
 		redisReaderFree(reader);
+}
+
+/* ---- piece by piece ---- */
+
+/* If a large string begins in data, whose header is then taken: its length; else 0. */
+static size_t large_begins(const char **data, size_t *len)
+{
+	const char *end = *data[0] == '$' ? memchr(*data, '\n', *len < REPLY_HEADER_MAX ? *len : REPLY_HEADER_MAX) : NULL;
+	long long n = end ? strtoll(*data + 1, NULL, 10) : 0;
+	if (n < LARGE_REPLY)
+		return 0;
+	*len -= (size_t)(end + 1 - *data);
+	*data = end + 1;
+	return (size_t)n;
+}
+
+static void begin(struct redis_reading *r, const char **data, size_t *len)
+{
+	size_t n = large_begins(data, len);
+	r->has_begun = true;
+	r->large = n ? value_new(n) : NULL;
+	if (!n && !r->reader)
+		r->reader = new_reader();
+	r->has_failed = n ? !r->large : !r->reader;
+}
+
+void redis_reading_add(struct redis_reading *r, const char *data, size_t len)
+{
+	if (!r->has_begun)
+		begin(r, &data, &len);
+	if (r->has_failed)
+		return;
+	if (!r->large) {
+		r->has_failed = redisReaderFeed(r->reader, data, len) != REDIS_OK;
+		return;
+	}
+	size_t room = r->large->len - r->filled, n = len < room ? len : room; /* CR LF comes behind */
+	memcpy(r->large->data + r->filled, data, n);
+	r->filled += n;
+}
+
+void redis_reading_end(struct redis_reading *r, redis_reply_fn done, void *arg)
+{
+	struct redis_reading was = *r;
+	*r = (struct redis_reading){0};
+	if (was.has_failed) {
+		done(arg, NULL, "out of memory for the reply");
+	} else if (was.large) {
+		redisReply reply = {.type = REDIS_REPLY_STRING, .integer = IN_A_VALUE, .str = was.large->data, .len = was.large->len};
+		done(arg, &reply, "");
+	} else {
+		give(was.reader, done, arg);
+	}
+	value_unref(was.large);
+	if (was.reader && (was.reader->err || was.has_failed))
+		redisReaderFree(was.reader);
+	else
+		r->reader = was.reader;
+}
+
+void redis_reading_fini(struct redis_reading *r)
+{
+	value_unref(r->large);
+	if (r->reader)
+		redisReaderFree(r->reader);
+	*r = (struct redis_reading){0};
 }
 
 struct value *redis_reply_value(const struct redisReply *reply)
