@@ -11,6 +11,7 @@
 #include "../proto/buf.h"
 #include "../proto/reply.h"
 #include "clock.h"
+#include "out.h"
 #include "redis_op.h"
 #include "redis_reply.h"
 #include "value.h"
@@ -246,28 +247,19 @@ static size_t add_set_options(struct buf *b, const struct redis_set *how)
 	return n;
 }
 
-/* The value goes between what is formatted before and behind it, so that a large one is
- * not copied here. */
+/* A large value goes by reference. */
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
 	const struct redis_set *how)
 {
-	struct buf before = BUF_INIT, behind = BUF_INIT;
-	char header[REPLY_HEADER_MAX];
-
-	buf_add_str(&behind, "\r\n");
-	reply_add_array(&before, 3 + add_set_options(&behind, how));
-	redis_add_word(&before, "SET");
-	reply_add_bulk(&before, key->data, key->len);
-	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
-
-	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len},
-		{.iov_base = value->data, .iov_len = value->len},
-		{.iov_base = behind.data, .iov_len = behind.len},
-	};
-	redis_op_send_pieces(op, take, pieces, 3);
-	buf_free(&before);
-	buf_free(&behind);
+	struct out o = OUT_INIT;
+	struct buf options = BUF_INIT;
+	reply_add_array(&o.bytes, 3 + add_set_options(&options, how));
+	redis_add_word(&o.bytes, "SET");
+	reply_add_bulk(&o.bytes, key->data, key->len);
+	out_add_value(&o, value);
+	buf_add(&o.bytes, options.data, options.len);
+	buf_free(&options);
+	redis_op_send_out(op, take, &o);
 }
 
 /* A command on one key: its name, and the words behind the key. */

@@ -22,6 +22,7 @@
 #include "../proto/buf.h"
 #include "../proto/reply.h"
 #include "clock.h"
+#include "out.h"
 #include "redis_op.h"
 #include "value.h"
 
@@ -355,18 +356,10 @@ void redis_fill(struct redis *r, const struct key *key, const char *token, struc
 	batch_begin(r);
 }
 
-/* The value goes between what is formatted before and behind it, as in redis_op_send_set. */
 void redis_unfill(struct redis *r, const struct key *key, struct value *value)
 {
-	struct buf before = BUF_INIT;
-	char header[REPLY_HEADER_MAX];
-	redis_begin_script(&before, unfill_script, key, key, 1);
-	buf_add(&before, header, reply_header(header, '$', (int64_t)value->len));
-	struct iovec pieces[] = {
-		{.iov_base = before.data, .iov_len = before.len},
-		{.iov_base = value->data, .iov_len = value->len},
-		{.iov_base = "\r\n", .iov_len = 2},
-	};
-	redis_op_send_pieces(redis_op_new(r, ignore_result, NULL), NULL, pieces, 3);
-	buf_free(&before);
+	struct out o = OUT_INIT;
+	redis_begin_script(&o.bytes, unfill_script, key, key, 1);
+	out_add_value(&o, value);
+	redis_op_send_out(redis_op_new(r, ignore_result, NULL), NULL, &o);
 }

@@ -35,6 +35,7 @@
 #include "errand.h"
 #include "histogram.h"
 #include "log.h"
+#include "out.h"
 #include "redis_reply.h"
 #include "value.h"
 
@@ -43,6 +44,7 @@
 #define TRICKLE_FACTOR 20       /* a reply that trickles in may take this many time-outs in all */
 #define REASON_MAX 160
 #define READ_SIZE 65536
+#define KEEP_OUT 65536          /* a larger buffer of commands is given back when it is sent */
 
 enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_TRIAL, LINK_UP };
 
@@ -71,19 +73,19 @@ struct redis_link {
 	struct event *retry;                    /* WAITING: try again */
 	struct event *deadline;                 /* connecting, or the first call */
 	struct event *refused;                  /* answers calls made while down */
+	struct out out;                         /* commands on their way, once it is_ours */
 	struct call_list calls, refused_calls;
 	int64_t progress_ms;                    /* when bytes last came, or part of something large went */
 	int64_t connect_deadline_ms;
 	int64_t down_since_ms, up_since_ms;
 	unsigned failures;                      /* in a row */
 	bool closing;
-	bool is_flushing;                       /* what is left is for the socket to take */
 	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
-	bool reads_here;                        /* hiredis has done its part (the handshake): replies are read here */
+	bool is_ours;                           /* hiredis has done its part (the handshake): what goes over it is written and read here */
 	struct reply_scan scan;                 /* of the reply that is coming in, */
 	bool is_pushed;                         /* or of what is none */
-	struct redis_reading reading;           /* of that reply, if it is not relayed */
+	struct redis_reading reading;           /* of a reply that is not relayed */
 	bool is_tried, transacts;               /* whether MULTI is allowed, and that it is */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
@@ -93,7 +95,8 @@ static void update_deadline(struct redis_link *l);
 
 /* ---- hiredis on libevent: two persistent events ---- */
 
-static void read_here(struct redis_link *l);
+static void read_replies(struct redis_link *l);
+static void drop(struct redis_link *l, const char *reason);
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -101,21 +104,52 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	l->progress_ms = clock_ms();
-	if (l->reads_here)
-		read_here(l);
+	if (l->is_ours)
+		read_replies(l);
 	else
 		redisAsyncHandleRead(l->ac);
 	update_deadline(l);
 }
 
+/* Something large goes out piece by piece: that is progress. A small command is gone at once,
+ * whether anybody is there to read it or not: that is none. */
+static void note_progress(struct redis_link *l, bool is_more)
+{
+	if (is_more)
+		l->progress_ms = clock_ms();
+}
+
+static void send_out(struct redis_link *l)
+{
+	size_t pending = out_pending(&l->out);
+	if (l->out.bytes.failed || (out_send(&l->out, l->ac->c.fd) < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) {
+		drop(l, l->out.bytes.failed ? "out of memory for commands" : strerror(errno));
+		return;
+	}
+	size_t left = out_pending(&l->out);
+	note_progress(l, left > 0 && left < pending);
+	if (left > 0) {
+		event_add(l->writable, NULL);
+		return;
+	}
+	event_del(l->writable);
+	if (l->out.bytes.cap > KEEP_OUT)
+		out_fini(&l->out);
+}
+
+static void send_by_hiredis(struct redis_link *l)
+{
+	redisAsyncHandleWrite(l->ac);
+	note_progress(l, l->ac && l->ac->c.obuf[0] != '\0');
+}
+
 static void write_out(struct redis_link *l)
 {
 	clock_update();
-	redisAsyncHandleWrite(l->ac);
-	/* Something large goes out piece by piece: that is progress. A small command is
-	 * gone at once, whether anybody is there to read it or not: that is none. */
-	if (l->ac && l->ac->c.obuf[0] != '\0')
-		l->progress_ms = clock_ms();
+	if (l->is_ours)
+		send_out(l);
+	else
+		send_by_hiredis(l);
 	update_deadline(l);
 }
 
@@ -129,11 +163,8 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_link *l = arg;
 	(void)fd, (void)what;
-	if (!l->ac)
-		return;
-	l->is_flushing = true;
-	write_out(l);
-	l->is_flushing = false;
+	if (l->ac && l->is_ours)
+		write_out(l);
 }
 
 static void add_read(void *arg)
@@ -146,14 +177,9 @@ static void del_read(void *arg)
 	event_del(((struct redis_link *)arg)->readable);
 }
 
-/* What the socket does not take at once, and the connecting, is waited for. */
 static void add_write(void *arg)
 {
-	struct redis_link *l = arg;
-	if (!l->is_flushing && l->ac && l->ac->c.flags & REDIS_CONNECTED)
-		event_active(l->flush, EV_TIMEOUT, 0);
-	else
-		event_add(l->writable, NULL);
+	event_add(((struct redis_link *)arg)->writable, NULL);
 }
 
 static void del_write(void *arg)
@@ -213,12 +239,13 @@ static void lost(struct redis_link *l, const char *reason)
 {
 	bool was_up = l->state == LINK_UP;
 	l->ac = NULL;
-	if (l->reads_here && !TAILQ_EMPTY(&l->calls)) {
+	if (l->is_ours && !TAILQ_EMPTY(&l->calls)) {
 		TAILQ_CONCAT(&l->refused_calls, &l->calls, link);
 		answer_refused_soon(l);
 	}
-	l->reads_here = false;
+	l->is_ours = false;
 	redis_reading_fini(&l->reading);
+	out_fini(&l->out);
 	l->state = LINK_WAITING;
 	event_del(l->deadline);
 	if (was_up)
@@ -399,43 +426,35 @@ static void send_step(struct redis_link *l, const struct buf *b, redis_reply_fn 
 	update_deadline(l);
 }
 
-/* Without memory hiredis marks the context as failed: it sends nothing of this any more,
- * and closes at the next event. */
-static void send_call(struct redis_link *l, struct call *c, const struct iovec *pieces, size_t n)
+/* c's command is the last in l->out. */
+static void send_soon(struct redis_link *l, struct call *c)
 {
 	l->stats.commands++;
-	if (!l->ac) {
-		refuse(l, c);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		(void)redisAppendFormattedCommand(&l->ac->c, pieces[i].iov_base, pieces[i].iov_len);
 	TAILQ_INSERT_TAIL(&l->calls, c, link);
-	add_write(l);
+	event_active(l->flush, EV_TIMEOUT, 0);
 	update_deadline(l);
 }
 
-static void send_or_refuse(struct redis_link *l, struct call *c, const struct iovec *pieces, size_t n)
-{
-	if (l->state == LINK_UP)
-		send_call(l, c, pieces, n);
-	else
-		refuse(l, c);
-}
-
-void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+void redis_link_send(struct redis_link *l, struct out *command, redis_reply_fn done, void *arg)
 {
 	struct call *c = call_new(l);
 	c->done = done;
 	c->arg = arg;
 	c->n_replies = 1;
-	send_or_refuse(l, c, pieces, n);
+	if (l->state == LINK_UP) {
+		out_move(&l->out, command);
+		send_soon(l, c);
+	} else {
+		out_fini(command);
+		refuse(l, c);
+	}
 }
 
 void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg)
 {
-	redis_link_send(l, &(struct iovec){.iov_base = b->data, .iov_len = b->len}, 1, done, arg);
-	buf_free(b);
+	struct out o = {.bytes = *b};
+	*b = (struct buf)BUF_INIT;
+	redis_link_send(l, &o, done, arg);
 }
 
 /* ---- replies ---- */
@@ -462,6 +481,7 @@ static void take(struct redis_link *l, struct call *c, const char *data, size_t 
 		free(c);
 }
 
+/* Bytes of one of the replies to c. */
 static void hand_on_to(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
 {
 	bool is_last = c->n_replies == 1;
@@ -471,8 +491,9 @@ static void hand_on_to(struct redis_link *l, struct call *c, const char *data, s
 		take(l, c, data, len, is_end);
 }
 
-/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1; but for what RESP3
- * pushes between replies, which is for nobody here. Whoever is told may give the connection up: then the rest is nobody's. */
+/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1; but for
+ * what RESP3 pushes between replies, which is for nobody here. Whoever is told may give the connection up: then
+ * the rest is nobody's. */
 static int hand_on(struct redis_link *l, const char *data, size_t len)
 {
 	const redisAsyncContext *ac = l->ac;
@@ -492,7 +513,7 @@ static int hand_on(struct redis_link *l, const char *data, size_t len)
 	return 0;
 }
 
-static void read_here(struct redis_link *l)
+static void read_replies(struct redis_link *l)
 {
 	char room[READ_SIZE];
 	ssize_t n = recv(l->ac->c.fd, room, sizeof(room), MSG_DONTWAIT);
@@ -503,9 +524,9 @@ static void read_here(struct redis_link *l)
 	drop(l, n > 0 ? "replies out of step" : n == 0 ? "Server closed the connection" : strerror(errno));
 }
 
-static void begin_to_read_here(struct redis_link *l)
+static void take_over(struct redis_link *l)
 {
-	l->reads_here = true;
+	l->is_ours = true;
 	l->scan = (struct reply_scan){0};
 }
 
@@ -522,8 +543,13 @@ static struct call *relayed_call(struct redis_link *l, unsigned n_replies, redis
 
 void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
-	struct iovec piece = {.iov_base = (char *)bytes, .iov_len = len};
-	send_or_refuse(l, relayed_call(l, n_replies, done, arg), &piece, 1);
+	struct call *c = relayed_call(l, n_replies, done, arg);
+	if (l->state == LINK_UP) {
+		buf_add(&l->out.bytes, bytes, len);
+		send_soon(l, c);
+	} else {
+		refuse(l, c);
+	}
 }
 
 /* A server that does not speak RESP3 is a relay in RESP2. The reply is that to DISCARD, so it shows whether
@@ -544,14 +570,12 @@ static void start_relaying(struct redis_link *l)
 {
 	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
 	static const char trial[] = "*1\r\n$5\r\nMULTI\r\n*1\r\n$7\r\nDISCARD\r\n";
-	struct buf b = BUF_INIT;
-	begin_to_read_here(l);
+	take_over(l);
 	l->is_tried = false;
 	if (l->options.relay_resp == 3)
-		buf_add_str(&b, hello);
-	buf_add_str(&b, trial);
-	send_call(l, relayed_call(l, l->options.relay_resp == 3 ? 3 : 2, on_tried, l), &(struct iovec){.iov_base = b.data, .iov_len = b.len}, 1);
-	buf_free(&b);
+		buf_add_str(&l->out.bytes, hello);
+	buf_add_str(&l->out.bytes, trial);
+	send_soon(l, relayed_call(l, l->options.relay_resp == 3 ? 3 : 2, on_tried, l));
 }
 
 /* ---- connecting ---- */
@@ -634,7 +658,7 @@ static void on_pinged(void *arg, const redisReply *reply, const char *reason)
 	} else if (l->options.channels) {
 		subscribe(l);
 	} else {
-		begin_to_read_here(l);
+		take_over(l);
 		come_up(l);
 	}
 }

@@ -1,21 +1,21 @@
 /* One connection to Redis on the loop: connecting, handshake, deadlines and coming
  * back. What the commands mean is redis.c's business.
  *
- * hiredis (0.14 and 1.x) connects, shakes hands, buffers what is sent and parses what is small; what it does
+ * hiredis (0.14 and 1.x) connects, shakes hands, subscribes and parses what is small; what it does
  * not have is here: a time-out for commands, reconnecting, look-ups that do not block, and large
- * replies read straight into a struct value. */
+ * values that are neither sent nor read by way of buffers. */
 #ifndef CATCACHED_REDIS_LINK_H
 #define CATCACHED_REDIS_LINK_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 struct buf;
 struct conf_redis;
 struct event_base;
 struct histogram;
+struct out;
 struct redisReply;
 struct redis_link;
 
@@ -71,11 +71,11 @@ int64_t redis_link_client_id(const struct redis_link *l);
 /* Gives the connection up, as after a time-out, and makes a new one. */
 void redis_link_restart(struct redis_link *l, const char *reason);
 
-/* Sends one command given as formatted RESP in pieces, which are copied. done is called exactly
- * once, never before this has returned; soon with NULL when the link is not up. */
-void redis_link_send(struct redis_link *l, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
+/* Sends one command, formatted as RESP, which is empty then; values in it are sent from where they are. done is called
+ * exactly once, never before this has returned; soon with NULL when the link is not up. */
+void redis_link_send(struct redis_link *l, struct out *command, redis_reply_fn done, void *arg);
 
-/* The same for a command that is all in b, which is freed. */
+/* The same for a command that is all in b. */
 void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg);
 
 /* On a relay: sends n_replies commands, all of them in bytes, and hands on the reply to the

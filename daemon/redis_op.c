@@ -8,6 +8,7 @@
 #include "../proto/buf.h"
 #include "../proto/reply.h"
 #include "clock.h"
+#include "out.h"
 #include "value.h"
 
 struct redis_op *redis_op_new(struct redis *r, redis_done_fn done, void *arg)
@@ -59,7 +60,7 @@ static void on_reply(void *arg, const redisReply *reply, const char *reason)
 	free(op);
 }
 
-void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct iovec *pieces, size_t n)
+void redis_op_send_out(struct redis_op *op, redis_take_fn take, struct out *o)
 {
 	if (op->n_replies == op->cap) {
 		op->cap = op->cap ? op->cap * 2 : 4;
@@ -67,16 +68,19 @@ void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct 
 	}
 	op->takes[op->n_replies++] = take;
 	op->is_of_transaction = op->redis->open;
-	if (op->redis->open)
-		redis_transaction_add(op->redis->open, pieces, n, on_reply, op);
-	else
-		redis_link_send(op->redis->link, pieces, n, on_reply, op);
+	if (!op->redis->open) {
+		redis_link_send(op->redis->link, o, on_reply, op);
+		return;
+	}
+	redis_transaction_add(op->redis->open, o, on_reply, op);
+	out_fini(o);
 }
 
 void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b)
 {
-	redis_op_send_pieces(op, take, &(struct iovec){.iov_base = b->data, .iov_len = b->len}, 1);
-	buf_free(b);
+	struct out o = {.bytes = *b};
+	*b = (struct buf)BUF_INIT;
+	redis_op_send_out(op, take, &o);
 }
 
 void redis_add_word(struct buf *b, const char *word)

@@ -12,6 +12,7 @@
 struct buf;
 struct event;
 struct event_base;
+struct out;
 struct transaction;
 
 #define REDIS_AWAITED_TOLD_MS 1000      /* what those who waited for a fetch are told stays for so long: till they have asked */
@@ -66,13 +67,13 @@ struct redis_op *redis_op_new(struct redis *r, redis_done_fn done, void *arg);
 
 /* Sends a command as part of op and frees b. No reply arrives before this has returned. */
 void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b);
-void redis_op_send_pieces(struct redis_op *op, redis_take_fn take, const struct iovec *pieces, size_t n);
+void redis_op_send_out(struct redis_op *op, redis_take_fn take, struct out *o);         /* likewise */
 
 /* From a take function: it went wrong. The first trouble is the one that is told. */
 void redis_op_fail(struct redis_op *op, enum redis_status status, const char *error);
 
 /* A command for the transaction that is open; its reply comes through done, or relayed. */
-void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg);
+void redis_transaction_add(struct transaction *t, const struct out *command, redis_reply_fn done, void *arg);
 void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg);
 
 /* Gives out at once what is left of the replies that are here. */

@@ -15,6 +15,7 @@
 #include "../proto/reply.h"
 #include "../proto/reply_scan.h"
 #include "clock.h"
+#include "out.h"
 #include "redis_op.h"
 #include "redis_reply.h"
 
@@ -81,10 +82,9 @@ static void add_member(struct transaction *t, const struct member *m)
 	t->members[t->n++] = *m;
 }
 
-void redis_transaction_add(struct transaction *t, const struct iovec *pieces, size_t n, redis_reply_fn done, void *arg)
+void redis_transaction_add(struct transaction *t, const struct out *command, redis_reply_fn done, void *arg)
 {
-	for (size_t i = 0; i < n; i++)
-		buf_add(&t->commands, pieces[i].iov_base, pieces[i].iov_len);
+	out_copy(command, &t->commands);
 	add_member(t, &(struct member){.done = done, .arg = arg});
 }
 
