@@ -32,12 +32,25 @@ static void add_counted(const struct call *call, struct key_spans *s, size_t at,
 	add_span(call, s, at + 1, at + 1 + n, step);
 }
 
-/* The last of those is the one that counts, where both are there. */
+/* Options of SORT and GEORADIUS that have words behind them, which may look like options. */
+static const struct {
+	const char *name;
+	size_t n_words;
+	bool is_key;
+} options[] = {{"STORE", 1, true}, {"STOREDIST", 1, true}, {"BY", 1, false}, {"GET", 1, false}, {"COUNT", 1, false}, {"LIMIT", 2, false}};
+
+/* Options begin behind the words that must be there. Of several keys Redis takes the last. */
 static void add_stored(const struct call *call, struct key_spans *s)
 {
-	for (size_t i = 2; i + 1 < call->argc && s->n < KEY_SPANS_MAX; i++)
-		if (call_arg_is(call, i, "STORE") || call_arg_is(call, i, "STOREDIST"))
-			add_span(call, s, i + 1, i + 2, 1);
+	size_t key = call->argc;
+	for (size_t i = (size_t)-call->command->arity; i < call->argc; i++)
+		for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++)
+			if (call_arg_is(call, i, options[o].name)) {
+				key = options[o].is_key ? i + 1 : key;
+				i += options[o].n_words;
+				break;
+			}
+	add_span(call, s, key, key + 1, 1);
 }
 
 /* XREADGROUP GROUP name consumer: those may be any words. The first half of what is behind STREAMS is keys. */

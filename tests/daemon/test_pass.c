@@ -38,12 +38,15 @@ static const char *const with_key[] = {
 	"EVAL return 2 u:1 %s", "EVAL_RO return 1 %s", "EVALSHA x 1 %s", "FCALL f 1 %s",
 	"LMPOP 2 u:1 %s LEFT", "ZMPOP 1 %s MIN", "SINTERCARD 2 u:1 %s", "ZUNION 2 u:1 %s", "ZUNIONSTORE u:1 1 %s", "ZUNIONSTORE %s 1 u:1",
 	"SORT u:1 STORE %s", "SORT u:1 DESC store %s", "GEORADIUS u:1 1 1 1 m STORE %s", "GEORADIUS u:1 1 1 1 m COUNT 1 STOREDIST %s",
+	"SORT u:1 STORE a STORE b STORE %s", "SORT u:1 STORE %s BY STORE GET #", "SORT u:1 BY STORE STORE %s", "SORT u:1 LIMIT STORE STORE STORE %s",
+	"GEORADIUS u:1 1 1 1 m STORE a STOREDIST %s", "GEORADIUSBYMEMBER u:1 STORE 1 m COUNT STORE STORE %s",
 	"XREAD STREAMS %s 0", "XREAD COUNT 1 STREAMS u:1 %s 0 0", "XREADGROUP GROUP STREAMS x STREAMS %s 0",
 	"MSETEX 2 u:1 x %s x", "HEXPIRE %s 1 FIELDS 1 f", "NO.SUCH %s",
 };
 
 static const char *const without_key[] = {
 	"EVAL return 1 u:1 %s", "EVAL return x %s", "LMPOP 1 u:1 LEFT %s", "XADD u:1 * field %s", "XREAD STREAMS u:1 %s",
+	"SORT u:1 GET STORE GET %s", "SORT u:1 STORE u:2 GET %s", "GEORADIUSBYMEMBER u:1 STORE 1 %s",
 	"SADD u:1 %s", "PUBLISH u:1 %s", "SORT u:1 BY %s",
 };
 
