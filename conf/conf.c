@@ -291,23 +291,6 @@ struct conf *conf_load(const char *file, struct conf_errors *errors)
 	return c;
 }
 
-bool conf_is_same_type(const struct conf_type *a, const struct conf_type *b)
-{
-	return strcmp(a->name, b->name) == 0 && strcmp(a->key, b->key) == 0 && a->hash_names == b->hash_names && a->format == b->format
-		&& a->in_memory == b->in_memory && a->in_redis == b->in_redis;
-}
-
-void conf_succeed(struct conf *c, const struct conf *before)
-{
-	c->undeclared = before->undeclared;
-	c->n_places = before->n_places;
-	for (size_t i = 0; i < c->n_types; i++) {
-		struct conf_type *t = &c->types[i];
-		const struct conf_type *same = conf_type_named(before, t->name, strlen(t->name));
-		t->index = same && conf_is_same_type(same, t) ? same->index : c->n_places++;
-	}
-}
-
 static void free_words(char **words)
 {
 	for (char **word = words; word && *word; word++)

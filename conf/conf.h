@@ -131,6 +131,14 @@ void conf_free(struct conf *c);
  * places that no type has had; so what is kept by place goes on to mean the same. Called once, before c is used. */
 void conf_succeed(struct conf *c, const struct conf *before);
 
+/* The types of c that before does not have; those of before that c does not have; and those of both of which a key
+ * of the file has another value. A type that is not the same still (conf_is_same_type) is one that is gone and one that is new.
+ * c has succeeded before. */
+struct conf_changes {
+	size_t added, removed, changed;
+};
+struct conf_changes conf_changes(const struct conf *c, const struct conf *before);
+
 /* What is held for keys of a may be held for those of b: name, key, hash_names, format and tiers are the same. */
 bool conf_is_same_type(const struct conf_type *a, const struct conf_type *b);
 void conf_errors_free(struct conf_errors *errors);

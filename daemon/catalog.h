@@ -46,10 +46,11 @@ int catalog_reload(struct catalog *c, const struct conf *conf, catalog_reloaded_
 /* Such a move, if one is under way, is not to be done any more: all stays as it is. */
 void catalog_reload_cancel(struct catalog *c);
 
-/* Saves values, and what Redis is still to be told, in the file; or the log tells why not. At the end, after catalog_finish. */
+/* Saves values, and what Redis is still to be told, in the file; or the log tells why not. path NULL: nowhere. What Redis will
+ * not be told then the log tells, too. At the end, after catalog_finish. */
 void catalog_save(struct catalog *c, const char *path);
 
-/* Loads what catalog_save has saved, if the file is there and whole and as far as it holds still, and removes it: it is
+/* Loads what catalog_save has saved, if the file is there and whole and as far as it holds still, and removes it before: it is
  * older than what is to come. At the start, before anybody is served. */
 void catalog_load(struct catalog *c, const char *path);
 
@@ -155,11 +156,16 @@ typedef redis_bytes_fn catalog_bytes_fn;
 void catalog_pass(struct catalog *c, struct redis_route route, const struct request_arg *argv, size_t argc, bool reads,
 	catalog_bytes_fn done, void *arg);
 
-/* Between begin and end, in one turn of the loop, what is asked of the catalog goes to
+/* Between begin and end, in one turn of the loop (but see catalog_pause), what is asked of the catalog goes to
  * Redis as one transaction; see redis_transaction_begin, also for on_end, which is called once, perhaps before
  * catalog_end returns. Each call is answered all the same. */
 void catalog_begin(struct catalog *c, struct redis_route route);
 void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg);
+
+/* From pause to resume the loop turns, and what is asked of the catalog is not of the transaction. One at a
+ * time is paused. hurry is called when it must come to its end at once, before it returns. */
+void catalog_pause(struct catalog *c, void (*hurry)(void *arg), void *arg);
+void catalog_resume(struct catalog *c);
 
 /* Drops everything from memory; what is being fetched is not stored. */
 void catalog_flush_memory(struct catalog *c);

@@ -254,7 +254,10 @@ static void on_lease_read(void *arg, const struct redis_result *r)
 		memcpy(x->holder, r->value->data, REDIS_TOKEN_LEN);
 		x->lease_ms = r->ttl_ms;
 	}
-	redis_probe(x->catalog->tiers.redis, &x->key, on_probed, x);
+	if (x->catalog->tiers.redis)
+		redis_probe(x->catalog->tiers.redis, &x->key, on_probed, x);
+	else /* a reload has turned it off meanwhile */
+		on_probed(x, &(struct redis_result){.status = REDIS_NIL});
 }
 
 static void read_lease(struct explanation *x)

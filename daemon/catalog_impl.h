@@ -30,7 +30,12 @@ struct catalog {
 	unsigned guard_looks;           /* under way */
 	bool is_guard_known;            /* the last look was answered */
 	int64_t guard_looked_ms;
-	bool is_in_transaction;         /* between catalog_begin and catalog_end */
+	bool is_in_transaction;         /* between catalog_begin and catalog_end, but not while paused */
+	struct {
+		struct transaction *transaction;        /* of Redis; NULL: Redis is off */
+		void (*hurry)(void *arg);       /* NULL: none is paused */
+		void *arg;
+	} paused;
 	bool is_behind;                 /* Redis had words of ours to be told at some tick, and not taken all since */
 	bool is_clearing;               /* a removal of many keys that had to wait is being carried out */
 	bool expires_much;              /* more than is done in one tick */
@@ -50,6 +55,9 @@ bool watcher_serves(const struct watcher *w, const struct conf *conf);          
 void catalog_watch(struct catalog *c, struct watcher *w);
 void catalog_watch_tidy(struct catalog *c);
 void catalog_watch_fini(struct catalog *c);
+
+/* No transaction is paused when this returns. */
+void catalog_hurry(struct catalog *c);
 
 /* The guard key may have been changed by us: until Redis has said what it is, it counts as set. */
 void catalog_guard_changed(struct catalog *c);

@@ -150,8 +150,13 @@ static void on_leases(void *arg, const struct key *leases, size_t n)
 static void on_leases_scanned(void *arg, const struct redis_result *r)
 {
 	struct invalidation *inv = arg;
+	struct redis *redis = inv->catalog->tiers.redis;
+	if (!redis) { /* a reload has turned it off meanwhile: the rest waits till there is one again */
+		on_removed(inv, &(struct redis_result){.status = REDIS_DOWN});
+		return;
+	}
 	inv->pending++;
-	redis_scan(inv->catalog->tiers.redis, inv->clear->prefix, inv->clear->prefix_len, on_scanned, on_removed, inv);
+	redis_scan(redis, inv->clear->prefix, inv->clear->prefix_len, on_scanned, on_removed, inv);
 	on_removed(inv, r);
 }
 

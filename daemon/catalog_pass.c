@@ -110,6 +110,28 @@ void catalog_end(struct catalog *c, redis_end_fn on_end, void *arg)
 		on_end(arg, NULL);
 }
 
+void catalog_pause(struct catalog *c, void (*hurry)(void *arg), void *arg)
+{
+	c->is_in_transaction = false;
+	c->paused.transaction = c->tiers.redis ? redis_transaction_pause(c->tiers.redis) : NULL;
+	c->paused.hurry = hurry;
+	c->paused.arg = arg;
+}
+
+void catalog_resume(struct catalog *c)
+{
+	c->is_in_transaction = true;
+	c->paused.hurry = NULL;
+	if (c->tiers.redis)
+		redis_transaction_resume(c->tiers.redis, c->paused.transaction);
+}
+
+void catalog_hurry(struct catalog *c)
+{
+	while (c->paused.hurry)
+		c->paused.hurry(c->paused.arg);
+}
+
 /* ---- FLUSHDB ---- */
 
 static bool is_any(void *arg, const struct key *key)

@@ -77,6 +77,7 @@ static void reload_free(struct reload *r)
 static void take_over(struct reload *r)
 {
 	struct catalog *c = r->catalog;
+	catalog_hurry(c);
 	catalog_cascades_fire(c);
 	catalog_cascades_fini(c);
 	drop_what_changes_hands(c, r->conf);

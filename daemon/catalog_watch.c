@@ -1,5 +1,6 @@
 /* What the catalog does when something happens in Redis: a key changed, everything was
  * flushed, it is heard again or not any more, it is back. See tracking.h. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,7 +182,8 @@ static void on_change(void *arg, const struct key *key)
 	recent_changed(&c->tiers.recent, type->name, key->hash, "a change heard from Redis");
 	if (type->fetch.kind != CONF_FETCH_NONE)
 		history_heard(c->history, key);
-	tiers_forget(&c->tiers, key);
+	bool was_held = tiers_forget(&c->tiers, key);
+	log_debug("changed", "type=%s key=%016" PRIx64 " held=%s", type->name, key->hash, was_held ? "true" : "false");
 	flights_wake(c->flights, key);
 }
 

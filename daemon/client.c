@@ -55,6 +55,7 @@ struct client {
 	bool closing;                   /* no more requests; close when all is sent */
 	bool eof;                       /* the peer will send nothing more */
 	bool broken;                    /* the peer is gone: nothing can be sent */
+	bool held;                      /* see client_hold */
 	int resp;
 	uint64_t id;
 	int64_t since_ms, heard_ms;     /* connected; last bytes from the peer */
@@ -152,10 +153,12 @@ static void run_request(struct client *c, const struct request_arg *argv, size_t
 /* What is pending and may not be overtaken, or must not run beside it: see enum lane. */
 static bool must_wait(struct client *c, const struct request_arg *argv, size_t argc)
 {
-	if (!c->first)
+	if (!c->first && !c->server->executing)
 		return false;
 	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc,
 		.command = command_find(argv[0].data, argv[0].len)};
+	if (command_is_held(&call))
+		return true;
 	switch (command_lane(&call)) {
 	case LANE_READ:
 		return c->pending[LANE_PASS_WRITE];
@@ -189,6 +192,8 @@ static void accept_request(struct client *c)
 			reply_error_now(c, "ERR out of memory for the request");
 	} else if (p->argc > 0) {
 		run_request(c, p->argv, p->argc);
+	} else if (c->replies == CLIENT_REPLIES_SKIP) {
+		c->replies = CLIENT_REPLIES_ON; /* what is skipped is the reply to nothing */
 	}
 	parked_release_owners(p->argv, p->argc);
 	request_next(p);
@@ -275,7 +280,7 @@ static void set_event(struct event *e, bool want, bool *is)
 static bool is_finished(const struct client *c)
 {
 	bool owes_nothing = !c->first && !c->parked && out_pending(&c->out) == 0;
-	return c->broken || (owes_nothing && (c->closing || c->eof));
+	return !c->held && (c->broken || (owes_nothing && (c->closing || c->eof)));
 }
 
 /* Output buffers wander from client to client, so an idle one holds none. */
@@ -379,8 +384,8 @@ static void update(struct client *c)
 		return;
 	}
 	give_back_buffers(c);
-	set_event(&c->readable, !c->eof && !is_blocked(c), &c->reading);
-	set_event(&c->writable, out_pending(&c->out) > 0, &c->writing);
+	set_event(&c->readable, !c->eof && !c->broken && !is_blocked(c), &c->reading);
+	set_event(&c->writable, !c->broken && out_pending(&c->out) > 0, &c->writing);
 }
 
 static bool has_input(const struct client *c)
@@ -439,6 +444,24 @@ static void make_ready(struct client *c)
 		c->next_ready->at_ready = &c->next_ready;
 	c->server->ready = c;
 	event_active(c->server->drive, EV_TIMEOUT, 0);
+}
+
+void client_hold(struct client *c)
+{
+	c->held = true;
+}
+
+void client_release(struct client *c)
+{
+	c->held = false;
+	make_ready(c);
+}
+
+void client_wake_parked(struct server *server)
+{
+	for (struct client *c = server->clients; c; c = c->next)
+		if (c->parked)
+			make_ready(c);
 }
 
 void client_drive_ready(struct server *server)
@@ -583,7 +606,7 @@ static void abandon_slots(struct client *c)
 
 void client_free(struct client *c)
 {
-	assert(!c->busy);
+	assert(!c->busy && !c->held);
 	leave_ready(c);
 	set_event(&c->readable, false, &c->reading);
 	set_event(&c->writable, false, &c->writing);

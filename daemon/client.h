@@ -102,6 +102,13 @@ pid_t client_group(const struct client *c);
 /* After the replies owed so far the connection is closed. */
 void client_close_after_reply(struct client *c);
 
+/* Keeps the connection's client, even if the peer goes, till it is released. */
+void client_hold(struct client *c);
+void client_release(struct client *c);
+
+/* Requests that command_is_held has held back are looked at again, from the loop. */
+void client_wake_parked(struct server *server);
+
 /* For the server: goes on with the clients whose replies have come (server->ready). */
 void client_drive_ready(struct server *server);
 

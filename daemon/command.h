@@ -226,12 +226,18 @@ void command_dbsize(struct call *call);
 void command_flush(struct call *call);
 
 void command_multi(struct call *call);          /* command_transaction.c */
-void command_exec(struct call *call);
 void command_discard(struct call *call);
 void command_unwatch(struct call *call);
 /* Queues the request, or if it is not good (its error reply is written) spoils the transaction. */
 void command_queue(struct call *call, bool is_good);
 void command_queue_free(struct queue *q);       /* NULL is allowed */
+
+void command_exec(struct call *call);           /* command_exec.c */
+/* An EXEC is under way that takes several turns of the loop, and the request would see or disturb a part of it: it
+ * is to wait till client_wake_parked. */
+bool command_is_held(const struct call *call);
+/* What is under way, or waits for it, goes to Redis in this turn of the loop. */
+void command_executions_hurry(struct server *s);
 
 void command_hashkey(struct call *call);        /* command_server.c */
 void command_stats(struct call *call);

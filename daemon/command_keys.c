@@ -43,7 +43,7 @@ static void add_stored(const struct call *call, struct key_spans *s)
 /* XREADGROUP GROUP name consumer: those may be any words. The first half of what is behind STREAMS is keys. */
 static void add_streams(const struct call *call, struct key_spans *s)
 {
-	size_t i = call_arg_is(call, 1, "GROUP") ? 4 : 1;
+	size_t i = call->argc > 1 && call_arg_is(call, 1, "GROUP") ? 4 : 1;
 	while (i < call->argc && !call_arg_is(call, i, "STREAMS"))
 		i++;
 	if (i < call->argc)

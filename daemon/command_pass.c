@@ -172,7 +172,10 @@ void command_refuse_tracking(struct call *call)
 
 void command_refuse_watching(struct call *call)
 {
-	refuse(call, "ERR", "needs a connection to Redis of its own: use a script (EVAL), or a connection to Redis itself");
+	if (client_queue(call->client))
+		call_error(call, "ERR WATCH inside MULTI is not allowed");
+	else
+		refuse(call, "ERR", "needs a connection to Redis of its own: use a script (EVAL), or a connection to Redis itself");
 }
 
 void command_refuse_cluster(struct call *call)

@@ -101,6 +101,7 @@ static const struct command xinfo_commands[] = {
 static const struct command script_commands[] = {
 	PASSED("LOAD", 3, WRITE, 0, 0, 0, "scripting"),
 	PASSED("EXISTS", -3, READ, 0, 0, 0, "scripting"),
+	PASSED("SHOW", 3, READ, 0, 0, 0, "scripting"),                  /* of Valkey 8.0 */
 	REFUSED("FLUSH", command_refuse_harmful),
 	REFUSED("KILL", command_refuse_harmful),
 	REFUSED("DEBUG", command_refuse_harmful),
@@ -131,6 +132,14 @@ static const struct command memory_commands[] = {
 static const struct command slowlog_commands[] = {
 	PASSED("GET", -2, READ, 0, 0, 0, "server"),
 	PASSED("LEN", 2, READ, 0, 0, 0, "server"),
+	REFUSED("RESET", command_refuse_harmful),
+	{0},
+};
+
+static const struct command commandlog_commands[] = {
+	PASSED("GET", -4, READ, 0, 0, 0, "server"),
+	PASSED("LEN", 3, READ, 0, 0, 0, "server"),
+	PASSED("HELP", 2, READ, 0, 0, 0, "server"),
 	REFUSED("RESET", command_refuse_harmful),
 	{0},
 };
@@ -413,6 +422,7 @@ const struct command commands[] = {
 	PASSED("VISMEMBER", 3, READ, 1, 1, 1, "vector_set"),
 	PASSED("VLINKS", -3, READ, 1, 1, 1, "vector_set"),
 	PASSED("VRANDMEMBER", -2, READ, 1, 1, 1, "vector_set"),
+	PASSED("VRANGE", -4, READ, 1, 1, 1, "vector_set"),              /* of Redis 8.4 */
 	PASSED("VREM", 3, WRITE, 1, 1, 1, "vector_set"),
 	PASSED("VSETATTR", 4, WRITE, 1, 1, 1, "vector_set"),
 	PASSED("VSIM", -4, READ, 1, 1, 1, "vector_set"),
@@ -420,7 +430,9 @@ const struct command commands[] = {
 	PASSED("XDELEX", -5, WRITE, 1, 1, 1, "stream"),
 	PASSED("DELEX", -2, WRITE, 1, 1, 1, "string"),                  /* of Redis 8.4 */
 	KEYED("MSETEX", -4, WRITE, 0, 0, 0, KEYS_COUNTED_PAIRS, "string"),
+	PASSED("XCFGSET", -2, WRITE, 1, 1, 1, "stream"),                /* of Redis 8.6 */
 	PASSED("DELIFEQ", 3, WRITE, 1, 1, 1, "string"),                 /* of Valkey 9.0 */
+	{"COMMANDLOG", -2, COMMAND_PASSED | READ, 0, 0, 0, NULL, commandlog_commands, "server", "", "Passed to Redis.", 0},    /* of Valkey 8.1 */
 
 	REFUSED("SUBSCRIBE", command_refuse_subscribing),
 	REFUSED("PSUBSCRIBE", command_refuse_subscribing),
@@ -439,7 +451,7 @@ const struct command commands[] = {
 	REFUSED("BZMPOP", command_refuse_blocking),
 	REFUSED("WAIT", command_refuse_blocking),
 	REFUSED("WAITAOF", command_refuse_blocking),
-	REFUSED("WATCH", command_refuse_watching),
+	{"WATCH", -2, COMMAND_REFUSED | AT_ONCE, 0, 0, 0, command_refuse_watching, NULL, "", "", "", 0},
 	REFUSED("CLUSTER", command_refuse_cluster),
 	REFUSED("ASKING", command_refuse_cluster),
 	REFUSED("READONLY", command_refuse_cluster),
@@ -458,6 +470,7 @@ const struct command commands[] = {
 	REFUSED("SWAPDB", command_refuse_harmful),
 	REFUSED("MIGRATE", command_refuse_harmful),
 	REFUSED("RESTORE-ASKING", command_refuse_harmful),
+	REFUSED("HOTKEYS", command_refuse_harmful),
 	REFUSED("PFSELFTEST", command_refuse_harmful),
 	REFUSED("PFDEBUG", command_refuse_harmful),
 	{0},

@@ -43,8 +43,6 @@ static void land(struct flight *f)
 	if (all->map.count == 0)
 		event_del(all->sweep);
 	count_answers(f);
-	if (!TAILQ_EMPTY(&f->waiters) && f->outcome.status != OUTCOME_ERROR)
-		tiers_tell_read(f->type, flight_key(f), f->outcome.tier ? f->outcome.tier : "fetch", f->outcome.value, (clock_ms() - f->began_ms) * 1000);
 	flight_answer(f, waiter_is_any, &f->outcome);
 	flight_drop_held(f);
 	value_unref(f->value);
@@ -182,10 +180,12 @@ void flights_retype(struct flights *all)
 	for (struct keynode *n = keymap_first(&all->map); n; n = keymap_after(&all->map, n)) {
 		struct flight *f = (struct flight *)n;
 		const struct conf_type *type = tiers_type(all->tiers, flight_key(f));
-		bool has_moved = type->index != f->type->index;
-		f->type = type;
-		if (has_moved)
-			fence_break(&all->tiers->fences, flight_key(f));
+		if (type->index == f->type->index) {
+			f->type = type;
+			continue;
+		}
+		f->has_moved = true;
+		fence_break(&all->tiers->fences, flight_key(f));
 	}
 }
 
@@ -291,6 +291,7 @@ void flights_read(struct flights *all, const struct conf_type *type, const struc
 		flights_look(all, type, key, mine.done, mine.arg);
 	} else if (f && mine.mode == READ_GET && need_not_wait(f)) {
 		struct outcome o = flight_outcome_of_held(f);
+		tiers_tell_read(type, key, o.tier, o.value, 0);
 		++*(f->is_slow ? &flight_count(f)->stale_errors : &flight_count(f)->stale_hits);
 		mine.done(mine.arg, &o);
 	} else if (f) {

@@ -37,7 +37,8 @@ struct flights *flights_new(struct event_base *base, struct tiers *tiers, struct
 void flights_set_fetcher(struct flights *all, struct fetcher *fetcher);
 
 /* The configuration is another one: flights go on under what it says of their keys. One whose key belongs to
- * another type now begins again. */
+ * another type now (or to none) brings what it was to bring to those GETs that came before, and stores nothing; for
+ * the others it begins again. */
 void flights_retype(struct flights *all);
 
 /* From now on every flight lands with an error as soon as what it waits for is over. */

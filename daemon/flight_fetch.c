@@ -244,7 +244,7 @@ static void on_filled(void *arg, const struct redis_result *r)
 	bool is_answered = r->status == REDIS_ANSWERED, is_too_late = f->fence.broken || is_guarded(f);
 	bool is_unproven = is_answered && r->number == REDIS_FILLED_UNPROVEN;
 	f->is_filled = is_answered && r->number > 0;
-	if (f->is_filled && (is_too_late || is_unproven) && f->value)
+	if (f->is_filled && (is_too_late || is_unproven) && f->value && f->all->tiers->redis)
 		redis_unfill(f->all->tiers->redis, flight_key(f), f->value);
 	if (is_answered)
 		f->is_leased = false; /* it went with the fill, or was not ours any more */

@@ -55,6 +55,7 @@ struct flight {
 	struct keynode node;            /* owns the bytes of its key */
 	struct flights *all;
 	const struct conf_type *type;
+	bool has_moved;                 /* the key is another type's since: this try goes on as what it was, the next one does not */
 	enum step step;
 	int64_t began_ms;
 	struct waiters waiters;
@@ -127,6 +128,7 @@ bool waiter_is_any(struct waiter *w);
 bool waiter_is_peek(struct waiter *w);
 bool waiter_is_get(struct waiter *w);
 bool waiter_is_early(struct waiter *w);
+bool waiter_is_early_get(struct waiter *w);
 bool waiter_is_overdue(struct waiter *w);
 bool waiter_is_overdue_early(struct waiter *w);
 bool waiter_is_overdue_get(struct waiter *w);

@@ -129,7 +129,7 @@ enum step flight_step_lease(struct flight *f)
  * the fence; so is its lease when it ends. */
 static enum step await_other(struct flight *f, int64_t lease_ms)
 {
-	bool is_heard = redis_coherence(f->all->tiers->redis) == COHERENCE_TRACKING;
+	bool is_heard = tiers_reaches_redis(f->all->tiers, f->type) && redis_coherence(f->all->tiers->redis) == COHERENCE_TRACKING;
 	if (TAILQ_EMPTY(&f->waiters) && !f->is_slow)
 		return flight_end_try(f);
 	if (f->was_woken) {
@@ -200,7 +200,7 @@ static enum step leased(struct flight *f, const struct redis_result *r)
  * changes; till then they do not. */
 static bool is_refusing_unknown(const struct flight *f, const struct redis_result *r)
 {
-	return r->status == REDIS_ERROR && (strncmp(r->error, "OOM", 3) == 0 || strncmp(r->error, "READONLY", 8) == 0)
+	return f->all->tiers->redis && r->status == REDIS_ERROR && (strncmp(r->error, "OOM", 3) == 0 || strncmp(r->error, "READONLY", 8) == 0)
 		&& !redis_unwritable(f->all->tiers->redis)[0];
 }
 

@@ -12,6 +12,9 @@ enum step flight_step_memory(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
 	struct waiter *w;
+	if (f->has_moved)
+		f->type = tiers_type(t, flight_key(f));
+	f->has_moved = false;
 	TAILQ_FOREACH(w, &f->waiters, link)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, flight_key(f));

@@ -113,14 +113,15 @@ void flight_give_lease_back(struct flight *f, enum redis_lease outcome, int64_t 
 }
 
 /* The key changed under this try. What was found is answered only to those who have
- * waited for several tries, and only if nothing newer is there yet. */
+ * waited for several tries, and only if nothing newer is there yet; if it is another type's now, to
+ * all who asked before: there may be no fetch for it any more. */
 enum step flight_try_again(struct flight *f)
 {
 	flight_count(f)->fenced++;
 	log_debug("fenced", "type=%s", f->type->name);
 	flight_give_lease_back(f, REDIS_LEASE_WON, 0);
 	if (f->outcome.status == OUTCOME_FOUND && !memory_peek(f->all->tiers->memory, flight_key(f), clock_ms())) {
-		flight_answer(f, waiter_has_tried_enough, &f->outcome);
+		flight_answer(f, f->has_moved ? waiter_is_early_get : waiter_has_tried_enough, &f->outcome);
 		flight_keep_spare(f);
 	}
 	flight_end_try(f);

@@ -96,6 +96,12 @@ static struct outcome outcome_of_spare(const struct flight *f, const struct wait
 		.age_ms = -1, .tier = "fetch", .source = SOURCE_FETCH};
 }
 
+static void tell_read(const struct flight *f, const struct outcome *o)
+{
+	const char *tier = o->status == OUTCOME_ERROR ? "error" : o->tier ? o->tier : f->fetch_began_us ? "fetch" : "none";
+	tiers_tell_read(f->type, flight_key(f), tier, o->status == OUTCOME_FOUND ? o->value : NULL, clock_ms() - f->began_ms);
+}
+
 /* They are taken out first, since an answer may bring new waiters at once. */
 size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o)
 {
@@ -108,6 +114,8 @@ size_t flight_answer(struct flight *f, waiter_test test, const struct outcome *o
 		TAILQ_REMOVE(&f->waiters, w, link);
 		TAILQ_INSERT_TAIL(&now, w, link);
 	}
+	if (!TAILQ_EMPTY(&now))
+		tell_read(f, o);
 	for (struct waiter *w; (w = TAILQ_FIRST(&now)); ) {
 		TAILQ_REMOVE(&now, w, link);
 		f->all->waiting--;
@@ -139,6 +147,11 @@ bool waiter_is_get(struct waiter *w)
 bool waiter_is_early(struct waiter *w)
 {
 	return !w->late;
+}
+
+bool waiter_is_early_get(struct waiter *w)
+{
+	return !w->late && waiter_is_get(w);
 }
 
 bool waiter_is_overdue(struct waiter *w)

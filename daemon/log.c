@@ -2,20 +2,23 @@
 #include "log.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "json.h"
 
 #define LINE_MAX_BYTES 2048
-#define JSON_MAX_BYTES (6 * LINE_MAX_BYTES)     /* where each byte becomes an escape */
-#define EVENTS_MAX 64           /* that are counted; there are fewer */
+#define PREFIX_MAX_BYTES 8
+#define NUMBER_MAX_LEN 15       /* what is longer is no count: a hash, which a double of JSON would not hold */
+#define EVENTS_MAX 128          /* that are counted; there are fewer */
 #define QUOTE_MAX_BYTES 200
 #define QUOTE_SLOTS 5           /* four for the fields, one for the event itself */
 
@@ -65,27 +68,11 @@ bool log_enabled(enum log_level level)
 }
 
 /* A pipe that nobody empties must not stop the daemon: while there is no room in it,
- * lines are dropped and counted. (O_NONBLOCK is not ours to set: stderr may be shared.) */
+ * lines are dropped and counted. No line is longer than what there is room for then (PIPE_BUF). (O_NONBLOCK is not ours to set: stderr may be shared.) */
 static bool has_room(void)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
-}
-
-static void write_line(const char *line, size_t len)
-{
-	static unsigned long dropped;
-	char note[80];
-	if (!has_room()) {
-		dropped++;
-		return;
-	}
-	if (dropped) {
-		int n = snprintf(note, sizeof(note), "level=warning event=log_dropped lines=%lu\n", dropped);
-		(void)!write(STDERR_FILENO, note, (size_t)n); /* a log that cannot be written is no reason to stop */
-		dropped = 0;
-	}
-	(void)!write(STDERR_FILENO, line, len);
 }
 
 /* ---- JSON ---- */
@@ -97,24 +84,27 @@ struct text {
 
 static void add_text(struct text *t, const char *bytes, size_t len)
 {
-	if (t->len + len <= t->size) {
-		memcpy(t->bytes + t->len, bytes, len);
-		t->len += len;
-	}
+	memcpy(t->bytes + t->len, bytes, len);
+	t->len += len;
 }
 
-/* What is not UTF-8 becomes U+FFFD, a byte at a time. */
+#define ESCAPE_MAX 6            /* \uXXXX */
+
+/* As much of s as there is room for, its quotes included. What is not UTF-8 becomes U+FFFD, a byte at a time. */
 static void add_string(struct text *t, const char *s, const char *end)
 {
+	char escape[ESCAPE_MAX + 1];
 	add_text(t, "\"", 1);
-	while (s < end) {
+	while (s < end && t->len + ESCAPE_MAX < t->size) {
 		size_t n = json_utf8_len(s, end);
-		if (n == 0)
-			add_text(t, "\\ufffd", 6);
-		else if (*s == '"' || *s == '\\')
+		if (n == 0 || (unsigned char)*s < ' ') {
+			snprintf(escape, sizeof(escape), "\\u%04x", n ? (unsigned char)*s : 0xfffd);
+			add_text(t, escape, ESCAPE_MAX);
+		} else if (*s == '"' || *s == '\\') {
 			add_text(t, (const char[]){'\\', *s}, 2);
-		else
+		} else {
 			add_text(t, s, n);
+		}
 		s += n ? n : 1;
 	}
 	add_text(t, "\"", 1);
@@ -123,7 +113,7 @@ static void add_string(struct text *t, const char *s, const char *end)
 static bool is_number(const char *s, const char *end)
 {
 	s += s < end && *s == '-';
-	if (s == end || !isdigit((unsigned char)*s) || (*s == '0' && s + 1 < end && s[1] != '.'))
+	if (s == end || end - s > NUMBER_MAX_LEN || !isdigit((unsigned char)*s) || (*s == '0' && s + 1 < end && s[1] != '.'))
 		return false;
 	while (s < end && isdigit((unsigned char)*s))
 		s++;
@@ -151,12 +141,15 @@ static char *unquote(char *s, char *end, char **value_end)
 	return s < end ? s + 1 : s;
 }
 
-/* fields: key=value key="value" ..., which it spoils. */
+#define FIELD_MIN 48            /* around a key: quotes, colon, comma, a number, a word or the first of a text */
+
+/* fields: key=value key="value" ..., which it spoils; those for which there is room. */
 static void add_fields(struct text *t, char *fields, char *end)
 {
+	const char *first = fields;
 	for (char *s = fields; s < end; ) {
 		char *equals = memchr(s, '=', (size_t)(end - s)), *value, *value_end, *rest;
-		if (!equals)
+		if (!equals || t->len + ESCAPE_MAX * (size_t)(equals - s) + FIELD_MIN > t->size)
 			return;
 		value = equals + 1;
 		bool is_quoted = value < end && *value == '"';
@@ -164,7 +157,7 @@ static void add_fields(struct text *t, char *fields, char *end)
 			rest = unquote(++value, end, &value_end);
 		else
 			rest = value_end = (value_end = memchr(value, ' ', (size_t)(end - value))) ? value_end : end;
-		add_text(t, t->len > 1 ? "," : "", t->len > 1);
+		add_text(t, ",", s > first);
 		add_string(t, s, equals);
 		add_text(t, ":", 1);
 		if (!is_quoted && (is_number(value, value_end) || is_word(value, value_end, "true") || is_word(value, value_end, "false")))
@@ -175,50 +168,63 @@ static void add_fields(struct text *t, char *fields, char *end)
 	}
 }
 
-static void write_json(const char *prefix, char *fields, size_t len)
+/* The journal takes prefixes away; others want JSON. It may be another's, of which we are a child. */
+static bool is_journal(void)
 {
-	static char room[JSON_MAX_BYTES];
-	struct text t = {.bytes = room, .size = sizeof(room) - 3};
+	const char *stream = getenv("JOURNAL_STREAM");
+	struct stat st;
+	char own[64];
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, own) == 0;
+}
+
+static size_t make_json(char room[PIPE_BUF], const char *prefix, char *fields, size_t len)
+{
+	struct text t = {.bytes = room, .size = PIPE_BUF - 3};
+	if (is_journal())
+		add_text(&t, prefix, strlen(prefix));
 	add_text(&t, "{", 1);
 	add_fields(&t, fields, fields + len);
-	memcpy(room + t.len, "}\n", 2);
-	if (getenv("JOURNAL_STREAM")) { /* the priority is for it alone: others want JSON */
-		memmove(room + strlen(prefix), room, t.len + 2);
-		memcpy(room, prefix, strlen(prefix));
-		t.len += strlen(prefix);
-	}
-	write_line(room, t.len + 2);
+	add_text(&t, "}\n", 2);
+	return t.len;
 }
 
 /* ---- lines ---- */
 
-static void write_event(enum log_level level, const char *event, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+/* Without its end. What does not fit is cut. Returns its length. */
+__attribute__((format(printf, 5, 0)))
+static size_t make_line(char *line, size_t size, enum log_level level, const char *event, const char *fmt, va_list ap)
+{
+	int n = snprintf(line, size, "level=%s event=%s", levels[level].name, log_quote(event));
+	size_t used = (size_t)n < size ? (size_t)n : size - 1;
+	n = used + 1 < size ? vsnprintf(line + used + 1, size - used - 1, fmt, ap) : 0;
+	if (n <= 0)
+		return used;
+	line[used] = ' ';
+	used += 1 + (size_t)n;
+	return used < size ? used : size - 1;
+}
 
+__attribute__((format(printf, 3, 0)))
 static void write_event(enum log_level level, const char *event, const char *fmt, va_list ap)
 {
-	char line[LINE_MAX_BYTES], prefix[8] = "";
+	char line[LINE_MAX_BYTES], json[PIPE_BUF], prefix[PREFIX_MAX_BYTES] = "";
 	if (!isatty(STDERR_FILENO))
 		snprintf(prefix, sizeof(prefix), "<%d>", levels[level].priority);
 	size_t start = strlen(strcpy(line, prefix));
-	int n = snprintf(line + start, sizeof(line) - start, "level=%s event=%s", levels[level].name, log_quote(event));
-	size_t used = start + (size_t)n < sizeof(line) - 2 ? start + (size_t)n : sizeof(line) - 2;
-	n = vsnprintf(line + used + 1, sizeof(line) - used - 2, fmt, ap);
-	if (n > 0) {
-		line[used] = ' ';
-		used += 1 + (size_t)n;
-		if (used > sizeof(line) - 2)
-			used = sizeof(line) - 2;
-	}
-	if (is_json) {
-		write_json(prefix, line + start, used - start);
-		return;
-	}
+	size_t used = start + make_line(line + start, sizeof(line) - start - 1, level, event, fmt, ap);
 	line[used++] = '\n';
-	write_line(line, used);
+	/* A log that cannot be written is no reason to stop. */
+	if (is_json)
+		(void)!write(STDERR_FILENO, json, make_json(json, prefix, line + start, used - 1 - start));
+	else
+		(void)!write(STDERR_FILENO, line, used);
 }
 
-static void write_note(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
+/* Where there is room. */
+__attribute__((format(printf, 3, 4)))
 static void write_note(enum log_level level, const char *event, const char *fmt, ...)
 {
 	va_list ap;
@@ -227,8 +233,23 @@ static void write_note(enum log_level level, const char *event, const char *fmt,
 	va_end(ap);
 }
 
+/* True if a line may be written now: first those are told of that could not be. */
+static bool may_write(void)
+{
+	static unsigned long dropped;
+	if (dropped && has_room()) {
+		write_note(LOG_LEVEL_WARNING, "log_dropped", "lines=%lu", dropped);
+		dropped = 0;
+	}
+	bool may = has_room();
+	dropped += !may;
+	return may;
+}
+
 static void tell_left_out(struct count *c)
 {
+	if (c->n > LOG_BURST && !has_room())
+		return; /* it is told when it can be */
 	if (c->n > LOG_BURST)
 		write_note(c->level, "log_left_out", "of=%s lines=%u", log_quote(c->event), c->n - LOG_BURST);
 	c->n = 0;
@@ -268,7 +289,7 @@ static bool is_left_out(enum log_level level, const char *event)
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
 	va_list ap;
-	if (!log_enabled(level) || is_left_out(level, event))
+	if (!log_enabled(level) || is_left_out(level, event) || !may_write())
 		return;
 	va_start(ap, fmt);
 	write_event(level, event, fmt, ap);

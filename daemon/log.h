@@ -1,6 +1,7 @@
 /* The log: one line an event on stderr, in logfmt or JSON, each with the syslog priority
  * prefix (<4>) that the journal understands when stderr is not a terminal (in JSON, only when it is
- * the journal). Keys and values of the cache never appear above debug. Loop thread only.
+ * the journal: JOURNAL_STREAM names our stderr). A JSON line is JSON whatever bytes are told, and no line is longer than
+ * PIPE_BUF: a stderr that nobody reads loses lines, which are counted and told of, and never holds up the loop. Keys and values of the cache never appear above debug. Loop thread only.
  *
  * Of one event at most LOG_BURST lines are written in LOG_WINDOW_MS; then one tells how many were left
  * out. Those of debug all are. */

@@ -137,8 +137,10 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	reload_start(d->reloader);
 }
 
-static void end_reload(struct daemon *d)
+/* Not while another one is to follow: whoever asked for that is not to be told of this one. */
+static void on_idle(void *owner)
 {
+	struct daemon *d = owner;
 	if (!d->server->unready)
 		notify_ready(d->notify);
 }
@@ -147,35 +149,46 @@ static void on_refused(void *owner)
 {
 	struct daemon *d = owner;
 	d->server->stats.reloads_refused++;
-	end_reload(d);
 }
 
-/* What cannot change while the daemon runs stays as it is, and the log says so. */
-static void keep(char **text, const char *before, const char *key)
+static bool is_same_text(const char *a, const char *b)
 {
-	if (*text == before || (*text && before && strcmp(*text, before) == 0))
-		return;
-	log_warning("reload_keeps", "key=%s remedy=%s", key, log_quote("it counts from the next restart on"));
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static void keep_text(char **text, const char *before)
+{
 	free(*text);
 	*text = before ? xstrdup(before) : NULL;
 }
 
+/* What cannot change while the daemon runs stays as it is, and the log says so, each time. */
 static void keep_what_is_fixed(struct conf *conf, const struct conf *before)
 {
-	bool is_same_socket = conf->listen_mode == before->listen_mode && conf->has_listen_group == before->has_listen_group
-		&& (!conf->has_listen_group || conf->listen_group == before->listen_group);
-	bool is_same_port = conf->admin_port == before->admin_port;
-	keep(&conf->listen_path, before->listen_path, "listen.path");
-	keep(&conf->admin_host, before->admin_host, "admin.listen");
-	if (!is_same_socket)
-		log_warning("reload_keeps", "key=%s remedy=%s", "listen.mode", log_quote("it counts from the next restart on, as does listen.group"));
-	if (!is_same_port)
-		log_warning("reload_keeps", "key=%s remedy=%s", "admin.listen", log_quote("it counts from the next restart on"));
+	const struct {
+		const char *key;
+		bool differs;
+	} fixed[] = {
+		{"listen.path", !is_same_text(conf->listen_path, before->listen_path)},
+		{"listen.mode", conf->listen_mode != before->listen_mode},
+		{"listen.group", conf->has_listen_group != before->has_listen_group || conf->listen_group != before->listen_group},
+		{"admin.listen", !is_same_text(conf->admin_host, before->admin_host) || conf->admin_port != before->admin_port},
+	};
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (fixed[i].differs)
+			log_warning("reload_keeps", "key=%s remedy=%s", fixed[i].key, log_quote("restart the daemon: it counts from then on"));
+	keep_text(&conf->listen_path, before->listen_path);
+	conf->listen_mode = before->listen_mode;
+	conf->has_listen_group = before->has_listen_group;
+	conf->listen_group = before->listen_group;
+	keep_text(&conf->admin_host, before->admin_host);
+	conf->admin_port = before->admin_port;
 }
 
 static void on_reloaded(void *arg)
 {
 	struct daemon *d = arg;
+	struct conf_changes changes = conf_changes(d->next, d->conf);
 	d->next->before = d->conf;
 	d->conf = d->next;
 	d->next = NULL;
@@ -183,8 +196,8 @@ static void on_reloaded(void *arg)
 	set_log(d->conf);
 	d->server->stats.reloads++;
 	d->server->stats.conf_at_ms = clock_wall_ms();
-	log_info("reloaded", "file=%s types=%zu", log_quote(d->file), d->conf->n_types);
-	end_reload(d);
+	log_info("reloaded", "file=%s types=%zu added=%zu removed=%zu changed=%zu", log_quote(d->file), d->conf->n_types,
+		changes.added, changes.removed, changes.changed);
 	reload_end(d->reloader);
 }
 
@@ -374,7 +387,7 @@ static int start(struct daemon *d)
 		free(error);
 		return -1;
 	}
-	static const struct reload_owner owner = {on_good_file, on_refused};
+	static const struct reload_owner owner = {on_good_file, on_refused, on_idle};
 	d->reloader = reload_new(d->base, d->file, &owner, d);
 	if (d->conf->snapshot)
 		catalog_load(d->catalog, d->conf->snapshot);
@@ -421,8 +434,7 @@ static void wind_up(struct daemon *d)
 	d->server = NULL;
 	catalog_finish(d->catalog);
 	settle(d, SETTLE_MS);
-	if (d->conf->snapshot)
-		catalog_save(d->catalog, d->conf->snapshot);
+	catalog_save(d->catalog, d->conf->snapshot);
 }
 
 static void stop(struct daemon *d)
@@ -449,6 +461,7 @@ static int run(const char *file)
 	srandom((unsigned)clock_us());
 	set_log(d.conf);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that becomes too large is an error of write */
 	fit_descriptors(d.conf);
 	int status = start(&d) == 0 ? 0 : EXIT_CANNOT_START;
 	if (status == 0) {

@@ -86,10 +86,11 @@ void redis_free(struct redis *r)
 {
 	if (!r)
 		return;
-	redis_transactions_finish(r);
+	redis_transactions_finish(r); /* while there are links for what follows from them */
 	redis_link_free(r->link);
 	for (int i = 0; i < REDIS_RELAYS; i++)
 		redis_link_free(r->relays[i]);
+	redis_transactions_finish(r);
 	tracking_free(r->tracking);
 	redis_filling_free(r);
 	free(r);

@@ -22,6 +22,7 @@
 
 struct histogram;
 struct redis;
+struct transaction;
 
 enum redis_status {
 	REDIS_ANSWERED,               /* it answered; see the fields each call fills */
@@ -153,7 +154,7 @@ struct redis_route {
  * the bytes come; see redis_bytes_fn. */
 void redis_pass(struct redis *r, struct redis_route route, const char *bytes, size_t len, redis_bytes_fn done, void *arg);
 
-/* From begin to end, which come in one turn of the loop, whatever is sent to Redis is
+/* From begin to end, which come in one turn of the loop (but for what is between pause and resume), whatever is sent to Redis is
  * gathered; then it goes out in one write between MULTI and EXEC. Each operation and each
  * command passed gets its own reply.
  *
@@ -164,6 +165,8 @@ void redis_pass(struct redis *r, struct redis_route route, const char *bytes, si
 typedef void (*redis_end_fn)(void *arg, const char *error);
 void redis_transaction_begin(struct redis *r, struct redis_route route);
 void redis_transaction_end(struct redis *r, redis_end_fn on_end, void *arg);
+struct transaction *redis_transaction_pause(struct redis *r);
+void redis_transaction_resume(struct redis *r, struct transaction *t);
 
 /* ---- leases: one fetch for the fleet; see redis_lease.c ---- */
 

@@ -82,9 +82,10 @@ struct redis_link {
 	bool closing;
 	bool is_held;                           /* no attempts to connect */
 	struct errand *lookup;                  /* RESOLVING */
-	bool is_ours;                        /* hiredis has done its part (the handshake): what goes over it is written and read here */
-	struct reply_scan scan;                 /* of the reply that is coming in */
-	struct redis_reading reading;           /* likewise, if it is not relayed */
+	bool is_ours;                           /* hiredis has done its part (the handshake): what goes over it is written and read here */
+	struct reply_scan scan;                 /* of the reply that is coming in, */
+	bool is_pushed;                         /* or of what is none */
+	struct redis_reading reading;           /* of a reply that is not relayed */
 	bool is_tried, transacts;               /* whether MULTI is allowed, and that it is */
 	char reason[REASON_MAX];
 	struct redis_link_stats stats;
@@ -480,22 +481,32 @@ static void take(struct redis_link *l, struct call *c, const char *data, size_t 
 		free(c);
 }
 
-/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1. Whoever
- * is told may give the connection up: then the rest is nobody's. */
+/* Bytes of one of the replies to c. */
+static void hand_on_to(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
+{
+	bool is_last = c->n_replies == 1;
+	proved(l);
+	c->n_replies -= is_end;
+	if (is_last)
+		take(l, c, data, len, is_end);
+}
+
+/* Hands on bytes of the reply to the first call. What nobody has asked for cannot be placed: -1; but for
+ * what RESP3 pushes between replies, which is for nobody here. Whoever is told may give the connection up: then
+ * the rest is nobody's. */
 static int hand_on(struct redis_link *l, const char *data, size_t len)
 {
 	const redisAsyncContext *ac = l->ac;
 	while (len > 0 && l->ac == ac) {
 		struct call *c = TAILQ_FIRST(&l->calls);
 		bool is_end;
+		if (reply_scan_is_between(&l->scan))
+			l->is_pushed = data[0] == '>';
 		size_t n = reply_scan(&l->scan, data, len, &is_end);
-		if (!c || l->scan.has_failed)
+		if ((!c && !l->is_pushed) || l->scan.has_failed)
 			return -1;
-		proved(l);
-		bool is_last = c->n_replies == 1;
-		c->n_replies -= is_end;
-		if (is_last)
-			take(l, c, data, n, is_end);
+		if (!l->is_pushed)
+			hand_on_to(l, c, data, n, is_end);
 		data += n;
 		len -= n;
 	}

@@ -6,7 +6,7 @@
  *
  * They go over the relays: an EXEC on the data link would clear the WATCH of a fill.
  *
- * Elements are given out slice by slice, so that the loop turns meanwhile. */
+ * Replies are given out slice by slice, so that the loop turns meanwhile. */
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "redis_op.h"
 #include "redis_reply.h"
 
-#define SLICE 500               /* elements given out in one go: some 0.5 ms */
+#define SLICE 500               /* replies given out in one go: some 0.5 ms */
 
 /* Whose reply an element is: one of the two. */
 struct member {
@@ -28,14 +28,23 @@ struct member {
 	void *arg;
 };
 
+/* Nothing came of it. */
+struct failure {
+	char *text;                     /* what operations hear; NULL: it has not failed */
+	struct buf line;                /* what commands that were passed hear, if: */
+	bool is_said;                   /* Redis said so; else: */
+	char *reason;                   /* why it said nothing */
+};
+
 struct transaction {
 	struct redis *redis;
 	struct redis_route route;
 	struct buf commands;
 	struct buf reply;               /* EXEC's, as it comes in */
-	size_t told, at;                /* so many elements have been given out; where the next one begins */
+	struct failure failure;
+	size_t told, at;                /* so many members have their replies; where the next one begins */
 	struct event *more;
-	TAILQ_ENTRY(transaction) link;  /* in transactions of redis, while they are given out */
+	TAILQ_ENTRY(transaction) link;  /* in transactions of redis, while replies are given out */
 	struct member *members;
 	size_t n, cap;
 	bool is_mixed;                  /* commands were passed */
@@ -49,6 +58,18 @@ void redis_transaction_begin(struct redis *r, struct redis_route route)
 	*t = (struct transaction){.redis = r, .route = route};
 	reply_add_array(&t->commands, 1);
 	redis_add_word(&t->commands, "MULTI");
+	r->open = t;
+}
+
+struct transaction *redis_transaction_pause(struct redis *r)
+{
+	struct transaction *t = r->open;
+	r->open = NULL;
+	return t;
+}
+
+void redis_transaction_resume(struct redis *r, struct transaction *t)
+{
 	r->open = t;
 }
 
@@ -80,11 +101,14 @@ static void transaction_free(struct transaction *t)
 		event_free(t->more);
 	buf_free(&t->commands);
 	buf_free(&t->reply);
+	buf_free(&t->failure.line);
+	free(t->failure.text);
+	free(t->failure.reason);
 	free(t->members);
 	free(t);
 }
 
-/* ---- the reply ---- */
+/* ---- the replies ---- */
 
 /* An operation is told that it was aborted by an error of that code. */
 static char *text_for_operations(const struct transaction *t, const char *error)
@@ -95,33 +119,27 @@ static char *text_for_operations(const struct transaction *t, const char *error)
 	return xasprintf("%s %s", t->is_mixed ? "EXECABORT" : "ERR Redis refused the transaction:", error);
 }
 
-/* Nothing came of it. error: what Redis said, or NULL and reason tells why it said nothing. */
-static void fail_all(struct transaction *t, const char *error, const char *reason)
+static void fail(const struct transaction *t, const struct member *m)
 {
-	char *whole = error ? xstrdup(error) : xasprintf("UNAVAILABLE redis: %s", reason);
-	char *text = text_for_operations(t, whole);
-	redisReply said = {.type = REDIS_REPLY_ERROR, .str = text, .len = strlen(text)};
-	bool is_told = error || t->is_mixed;
-	struct buf line = BUF_INIT;
-	reply_add_error(&line, whole);
-	t->on_end(t->arg, whole);
-	for (size_t i = 0; i < t->n; i++) {
-		const struct member *m = &t->members[i];
-		if (m->relayed)
-			m->relayed(m->arg, error ? line.data : NULL, line.len, error != NULL, reason);
-		else
-			m->done(m->arg, is_told ? &said : NULL, reason);
-	}
-	buf_free(&line);
-	free(text);
-	free(whole);
+	const struct failure *f = &t->failure;
+	redisReply said = {.type = REDIS_REPLY_ERROR, .str = f->text, .len = strlen(f->text)};
+	bool is_told = f->is_said || t->is_mixed;
+	if (m->relayed)
+		m->relayed(m->arg, f->is_said ? f->line.data : NULL, f->line.len, f->is_said, f->reason);
+	else
+		m->done(m->arg, is_told ? &said : NULL, f->reason);
 }
 
 /* What operations ask for has the same look in both versions of RESP, but for the nil of RESP3. */
-static void give(const struct member *m, const char *data, size_t len)
+static void give(struct transaction *t, const struct member *m)
 {
 	static const char nil[] = "$-1\r\n";
-	if (data[0] == '_')
+	const char *data = t->reply.data + t->at;
+	size_t len = reply_length(data, t->reply.len - t->at);
+	t->at += len;
+	if (m->relayed)
+		m->relayed(m->arg, data, len, true, "");
+	else if (data[0] == '_')
 		redis_reply_read(nil, sizeof(nil) - 1, m->done, m->arg);
 	else
 		redis_reply_read(data, len, m->done, m->arg);
@@ -129,16 +147,11 @@ static void give(const struct member *m, const char *data, size_t len)
 
 static void give_out(struct transaction *t, size_t max)
 {
-	for (size_t end = t->n - t->told > max ? t->told + max : t->n; t->told < end; t->told++) {
-		const struct member *m = &t->members[t->told];
-		const char *data = t->reply.data + t->at;
-		size_t len = reply_length(data, t->reply.len - t->at);
-		if (m->relayed)
-			m->relayed(m->arg, data, len, true, "");
+	for (size_t end = t->n - t->told > max ? t->told + max : t->n; t->told < end; t->told++)
+		if (t->failure.text)
+			fail(t, &t->members[t->told]);
 		else
-			give(m, data, len);
-		t->at += len;
-	}
+			give(t, &t->members[t->told]);
 	if (t->told < t->n) {
 		event_add(t->more, &(struct timeval){0});
 		return;
@@ -161,28 +174,52 @@ void redis_transactions_finish(struct redis *r)
 		give_out(t, SIZE_MAX);
 }
 
+/* It has been decided what becomes of it. Takes t over. */
+static void start_giving(struct transaction *t, const char *error)
+{
+	t->more = evtimer_new(t->redis->base, on_more, t);
+	TAILQ_INSERT_TAIL(&t->redis->transactions, t, link);
+	t->on_end(t->arg, error);
+	give_out(t, SLICE);
+}
+
+/* Nothing came of it. error: what Redis said, or NULL and reason tells why it said nothing. */
+static void fail_all(struct transaction *t, const char *error, const char *reason)
+{
+	char *whole = error ? xstrdup(error) : xasprintf("UNAVAILABLE redis: %s", reason);
+	t->failure = (struct failure){.text = text_for_operations(t, whole), .reason = xstrdup(reason), .is_said = error};
+	reply_add_error(&t->failure.line, whole);
+	start_giving(t, whole);
+	free(whole);
+}
+
+/* The user has lost the right to it since the relay came up. */
+static bool is_without_multi(const struct reply_element *reply)
+{
+	static const char error[] = "ERR EXEC without MULTI";
+	return reply->type == '-' && reply->len == strlen(error) && memcmp(reply->data, error, reply->len) == 0;
+}
+
 /* Takes t over. */
 static void distribute(struct transaction *t)
 {
+	struct redis *r = t->redis;
+	struct redis_route route = t->route;
 	struct reply_element head;
 	size_t at = reply_element(t->reply.data, t->reply.len, &head);
-	if (at && head.type == '-') {
+	if (at && is_without_multi(&head)) {
+		fail_all(t, NULL, "MULTI was refused, and the commands were carried out one by one");
+		redis_link_restart(redis_relay_of(r, route), "MULTI is refused"); /* it sees then what is allowed */
+	} else if (at && head.type == '-') {
 		char *error = xstrndup(head.data, head.len);
 		fail_all(t, error, "");
 		free(error);
-		transaction_free(t);
-		return;
-	}
-	if (!at || head.type != '*' || (size_t)head.number != t->n) {
+	} else if (!at || head.type != '*' || (size_t)head.number != t->n) {
 		fail_all(t, NULL, "a reply that is not understood");
-		transaction_free(t);
-		return;
+	} else {
+		t->at = at;
+		start_giving(t, NULL);
 	}
-	t->at = at;
-	t->more = evtimer_new(t->redis->base, on_more, t);
-	TAILQ_INSERT_TAIL(&t->redis->transactions, t, link);
-	t->on_end(t->arg, NULL);
-	give_out(t, SLICE);
 }
 
 static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const char *reason)
@@ -201,7 +238,6 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 		return;
 	}
 	fail_all(t, data ? "ERR the replies of the transaction are too large together; it was executed" : NULL, reason);
-	transaction_free(t);
 }
 
 static void send_all(struct transaction *t)
@@ -211,10 +247,8 @@ static void send_all(struct transaction *t)
 	redis_add_word(&t->commands, "EXEC");
 	if (t->commands.failed) {
 		fail_all(t, NULL, "out of memory for the transaction");
-		transaction_free(t);
 	} else if (redis_link_up(relay) && !redis_link_transacts(relay)) {
 		fail_all(t, "NOPERM Redis does not allow MULTI to the user in redis.url", "");
-		transaction_free(t);
 	} else {
 		redis_link_relay(relay, t->commands.data, t->commands.len, (unsigned)t->n + 2, on_bytes, t);
 		buf_free(&t->commands);
@@ -223,8 +257,7 @@ static void send_all(struct transaction *t)
 
 void redis_transaction_end(struct redis *r, redis_end_fn on_end, void *arg)
 {
-	struct transaction *t = r->open;
-	r->open = NULL;
+	struct transaction *t = redis_transaction_pause(r);
 	t->on_end = on_end;
 	t->arg = arg;
 	if (t->n > 0) {

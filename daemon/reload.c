@@ -37,8 +37,10 @@ static void read_file(void *arg)
 
 static void go_on(struct reloader *r)
 {
-	if (!r->is_wanted_again)
+	if (!r->is_wanted_again) {
+		r->owner->idle(r->arg);
 		return;
+	}
 	r->is_wanted_again = false;
 	reload_start(r);
 }

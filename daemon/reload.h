@@ -13,6 +13,8 @@ struct reload_owner {
 	void (*apply)(void *owner, struct conf *conf);
 	/* The file is bad, and has been told of: it stays as it is. */
 	void (*refused)(void *owner);
+	/* All that was asked for is done, well or not. */
+	void (*idle)(void *owner);
 };
 
 struct reloader *reload_new(struct event_base *base, const char *file, const struct reload_owner *owner, void *arg);

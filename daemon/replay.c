@@ -5,7 +5,6 @@
 #include "replay.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 
 #include "../conf/conf.h"
@@ -151,7 +150,12 @@ void replay_clear_later(struct replay *r, const struct conf_type *type)
 		values += i->type == type && i->value;
 	log_warning("replay_clears_type", "type=%s", type->name);
 	lose(r, type, values, "the queue of what Redis is to be told is full");
-	replay_cleared(r, replay_clear(r, type, type->key, type->prefix_len), REDIS_DOWN);
+	replay_clear_from_before(r, type, type->key, type->prefix_len);
+}
+
+void replay_clear_from_before(struct replay *r, const struct conf_type *type, const char *prefix, size_t prefix_len)
+{
+	replay_cleared(r, replay_clear(r, type, prefix, prefix_len), REDIS_DOWN);
 }
 
 bool replay_is_full_of_clears(const struct replay *r)
@@ -365,22 +369,14 @@ void replay_flush(struct replay *r, struct redis *redis)
 	send_slice(r);
 }
 
-bool replay_clears_type(const struct replay *r, const struct conf_type *type)
+void replay_visit(const struct replay *r, const struct replay_visitor *visitor)
 {
 	const struct clear *c;
-	TAILQ_FOREACH(c, &r->clears.list, link) {
-		size_t common = c->prefix_len < type->prefix_len ? c->prefix_len : type->prefix_len;
-		if ((!c->type || c->type->index == type->index) && memcmp(c->prefix, type->key, common) == 0)
-			return true;
-	}
-	return false;
-}
-
-void replay_each(const struct replay *r, replay_each_fn each, void *arg)
-{
 	const struct item *i;
+	TAILQ_FOREACH(c, &r->clears.list, link)
+		visitor->clear(visitor->arg, c);
 	TAILQ_FOREACH(i, &r->items, link)
-		each(arg, i->type, &i->node.key, i->value, i->expires_ms);
+		visitor->word(visitor->arg, i->type, &i->node.key, i->value, i->expires_ms);
 }
 
 size_t replay_count(const struct replay *r)

@@ -63,12 +63,17 @@ void replay_cleared(struct replay *r, struct clear *c, enum redis_status status)
 /* The whole type is to be cleared when Redis is back. */
 void replay_clear_later(struct replay *r, const struct conf_type *type);
 
-/* A removal of many keys that waits may mean keys of type. */
-bool replay_clears_type(const struct replay *r, const struct conf_type *type);
+/* All that Redis is still to be told: removals of many keys first, as they were ordered, then words on single keys (value
+ * NULL: it is gone). */
+struct replay_visitor {
+	void (*clear)(void *arg, const struct clear *c);
+	void (*word)(void *arg, const struct conf_type *type, const struct key *key, struct value *value, int64_t expires_ms);
+	void *arg;
+};
+void replay_visit(const struct replay *r, const struct replay_visitor *visitor);
 
-/* Every word on a single key; value NULL: it is gone. */
-typedef void (*replay_each_fn)(void *arg, const struct conf_type *type, const struct key *key, struct value *value, int64_t expires_ms);
-void replay_each(const struct replay *r, replay_each_fn each, void *arg);
+/* A removal of many keys that waited when the daemon stopped. Those come before words on single keys. */
+void replay_clear_from_before(struct replay *r, const struct conf_type *type, const char *prefix, size_t prefix_len);
 
 /* As many removals of many keys wait as may. */
 bool replay_is_full_of_clears(const struct replay *r);

@@ -378,6 +378,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	listener_free(s->listener);
+	command_executions_hurry(s);
 	while (s->clients)
 		client_free(s->clients);
 	event_free(s->drive);

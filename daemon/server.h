@@ -13,6 +13,7 @@ struct client;
 struct conf;
 struct event;
 struct event_base;
+struct execution;
 struct histogram;
 struct warmer;
 
@@ -37,6 +38,8 @@ struct server {
 	size_t n_clients;
 	struct client *ready;           /* whose replies have come; driven by drive */
 	struct event *drive;
+	struct execution *executing;    /* an EXEC that takes several turns of the loop; see command_exec.c */
+	struct execution *awaiting;     /* EXECs that wait for it */
 	struct buf scratch;             /* where a client without unfinished input reads to */
 	struct out spare;               /* output buffers of the last client that was done with them */
 	uint64_t output_bytes;          /* owed to clients, a value for each who is owed it */

@@ -314,11 +314,12 @@ bool tiers_forget(struct tiers *t, const struct key *key)
 
 /* ---- the log ---- */
 
-void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us)
+void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_ms)
 {
+	bool is_hit = strcmp(tier, "memory") == 0 || strcmp(tier, "redis") == 0;
 	char items[24] = "unknown";
 	if (v && v->inspected && value_items(v) >= 0)
 		snprintf(items, sizeof(items), "%" PRId64, value_items(v));
-	log_debug(strcmp(tier, "fetch") == 0 ? "miss" : "hit", "type=%s key=%016" PRIx64 " tier=%s found=%s bytes=%" PRIu32 " items=%s took_us=%" PRId64,
-		type->name, key->hash, tier, v ? "true" : "false", v ? v->len : 0, items, took_us);
+	log_debug(is_hit ? "hit" : "miss", "type=%s key=%016" PRIx64 " tier=%s found=%s bytes=%" PRIu32 " items=%s took_ms=%" PRId64,
+		type->name, key->hash, tier, v ? "true" : "false", v ? v->len : 0, items, took_ms);
 }

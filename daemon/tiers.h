@@ -158,12 +158,13 @@ void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const 
 /* Gives an entry a new logical TTL. */
 void tiers_set_ttl(struct memory_entry *e, int64_t ttl_ms);
 
-/* A line of debug: a read of key was answered by that tier (memory, redis, fetch). v: NULL: it does not exist. */
-void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us);
-static inline void tiers_tell_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_us)
+/* A line of debug: reads of key were answered by that tier: a hit of memory or redis (which may know that it does not exist), or
+ * a miss: fetch; none: nobody has it; error: nobody can say. v: NULL: it does not exist. */
+void tiers_log_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_ms);
+static inline void tiers_tell_read(const struct conf_type *type, const struct key *key, const char *tier, const struct value *v, int64_t took_ms)
 {
 	if (log_enabled(LOG_LEVEL_DEBUG))
-		tiers_log_read(type, key, tier, v, took_us);
+		tiers_log_read(type, key, tier, v, took_ms);
 }
 
 /* The key is about to change, or has: breaks its fences and drops it from memory.

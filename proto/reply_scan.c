@@ -102,7 +102,7 @@ size_t reply_scan(struct reply_scan *s, const char *data, size_t len, bool *is_e
 	size_t used = 0;
 	*is_end = false;
 	while (used < len && !s->has_failed) {
-		if (s->owed == 0 && s->blob == 0)
+		if (reply_scan_is_between(s))
 			s->owed = 1;
 		if (s->blob > 0) {
 			size_t step = s->blob < len - used ? (size_t)s->blob : len - used;

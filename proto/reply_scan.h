@@ -24,6 +24,12 @@ struct reply_scan {
  * sets *is_end when that is reached. Fewer than len without *is_end only if has_failed. */
 size_t reply_scan(struct reply_scan *s, const char *data, size_t len, bool *is_end);
 
+/* The next byte is the first of a reply. */
+static inline bool reply_scan_is_between(const struct reply_scan *s)
+{
+	return s->owed == 0 && s->blob == 0;
+}
+
 /* One element of a reply. */
 struct reply_element {
 	char type;              /* its first byte: $ * : + - _ % ~ , # ( = > | ! */

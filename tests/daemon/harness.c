@@ -312,12 +312,19 @@ static unsigned count_in_log(const struct harness *h, const char *event)
 	return n;
 }
 
+/* In whichever format the log is. */
+static unsigned count_reloads(const struct harness *h)
+{
+	return count_in_log(h, "event=reloaded") + count_in_log(h, "event=reload_refused")
+		+ count_in_log(h, "\"event\":\"reloaded\"") + count_in_log(h, "\"event\":\"reload_refused\"");
+}
+
 void harness_reload(struct harness *h, const char *yaml)
 {
-	unsigned before = count_in_log(h, "event=reloaded") + count_in_log(h, "event=reload_refused");
+	unsigned before = count_reloads(h);
 	write_config(h, 0, yaml);
 	harness_signal(h, SIGHUP);
-	wait_until(count_in_log(h, "event=reloaded") + count_in_log(h, "event=reload_refused") > before, 10000);
+	wait_until(count_reloads(h) > before, 10000);
 }
 
 redisContext *harness_connect_sidecar(struct harness *h, unsigned i)

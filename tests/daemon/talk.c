@@ -226,6 +226,16 @@ int raw_connect_sidecar(struct harness *h, unsigned sidecar)
 	return fd;
 }
 
+int raw_bind(const char *path, int type, int backlog)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	ck_assert_msg(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0, "bind %s: %s", path, strerror(errno));
+	ck_assert_msg(!backlog || listen(fd, backlog) == 0, "listen: %s", strerror(errno));
+	return fd;
+}
+
 int raw_connect(struct harness *h)
 {
 	return raw_connect_sidecar(h, 0);

@@ -50,6 +50,7 @@ char *render(const redisReply *reply);
 /* Plain bytes. raw_send waits until all is written, raw_sent until the daemon has read it all. */
 int raw_connect(struct harness *h);
 int raw_connect_sidecar(struct harness *h, unsigned sidecar);
+int raw_bind(const char *path, int type, int backlog);          /* a socket of ours, that listens if backlog is not 0 */
 void raw_send(int fd, const char *text);
 void raw_send_bytes(int fd, const void *data, size_t len);
 void raw_sent(int fd);

@@ -239,6 +239,25 @@ START_TEST(a_sidecar_whose_fetches_work_is_ready_without_redis)
 }
 END_TEST
 
+START_TEST(it_is_not_ready_while_it_warms)
+{
+	struct harness *h = harness_new();
+	harness_hook(h, "hook", "while [ ! -e \"$DIR/go\" ]; do sleep 0.01; done; printf x");
+	harness_start(h, LISTEN ADMIN NO_REDIS NO_DATABASE "warm_timeout: 1m\n"
+		"types:\n  a: {key: 'a:{name}', ttl: 100s, warm: [b, c], fetch: {exec: ['${DIR}/hook']}}\n");
+	redisContext *c = harness_connect(h);
+	expect(c, "OK", "SET a:1 x");
+	expect_answer(h, "GET /readyz", "503 ", "warming\n");
+	expect_answer(h, "GET /healthz", "200 ", "ok\n");
+	expect_answer(h, "GET /metrics", "200 ", "\ncatcached_warm_keys_left 2\n");
+	harness_write(h, "go", "");
+	wait_until(ask_stat(c, "", "warm.loaded") == 2, READ_LIMIT_S * 1000);
+	expect_answer(h, "GET /readyz", "200 ", "ready\n");
+	expect_answer(h, "GET /metrics", "200 ", "\ncatcached_warm_keys_total{result=\"success\"} 2\n");
+	harness_free(h);
+}
+END_TEST
+
 START_TEST(a_scrape_does_not_wait_for_a_redis_that_hangs)
 {
 	struct harness *h = harness_new();
@@ -337,6 +356,7 @@ int main(void)
 		a_stop_with_connections_open_is_a_clean_one,
 		a_sidecar_that_can_answer_nothing_is_not_ready_and_says_why,
 		a_sidecar_whose_fetches_work_is_ready_without_redis,
+		it_is_not_ready_while_it_warms,
 		a_scrape_does_not_wait_for_a_redis_that_hangs,
 		a_port_in_use_ends_the_start_with_its_remedy,
 		an_address_of_another_host_ends_the_start_with_its_remedy,

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "../../proto/buf.h"
@@ -509,23 +508,12 @@ START_TEST(without_a_socket_it_asks_for_the_daemon)
 }
 END_TEST
 
-/* A socket bound at path that listens, if backlog is not 0. */
-static int bind_socket(const char *path, int type, int backlog)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	ck_assert(!backlog || listen(fd, backlog) == 0);
-	return fd;
-}
-
 START_TEST(a_socket_nobody_listens_on_is_told)
 {
 	struct harness *h = harness_new();
-	close(bind_socket(harness_path(h, "s"), SOCK_STREAM, 1));
+	close(raw_bind(harness_path(h, "s"), SOCK_STREAM, 1));
 	complains(ctl(h, "ping"), 3, "Connection refused", "the daemon has ended", "systemctl start catcached");
-	int fd = bind_socket(harness_path(h, "other"), SOCK_DGRAM, 0);
+	int fd = raw_bind(harness_path(h, "other"), SOCK_DGRAM, 0);
 	complains(ctl(h, "-s", harness_path(h, "other"), "ping"), 3, "another kind of socket");
 	close(fd);
 	harness_free(h);
@@ -585,7 +573,7 @@ START_TEST(without_permission_it_names_the_group)
 	char folder[] = "/tmp/ctl-XXXXXX";
 	ck_assert(mkdtemp(folder) && chmod(folder, 0755) == 0);
 	char *path = xasprintf("%s/s", folder);
-	int fd = bind_socket(path, SOCK_STREAM, 1);
+	int fd = raw_bind(path, SOCK_STREAM, 1);
 	ck_assert(chown(path, 0, 1) == 0 && chmod(path, 0660) == 0);
 	struct said in_group = run_as_nobody(path, "ping", "");
 	ck_assert_int_eq(chmod(path, 0600), 0);

@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "../../proto/buf.h"
 
 #define SNAPSHOT "memory: {snapshot: '${DIR}/kept'}\n"
 #define TYPES \
@@ -17,7 +20,8 @@
 	"  local: {key: 'm:{name}', ttl: none, tiers: [memory]}\n" \
 	"  hooked: {key: 'h:{name}', ttl: 100s, fetch: {exec: ['${DIR}/hook', '{name}']}}\n"
 
-static const char alone[] = LISTEN NO_REDIS NO_DATABASE SNAPSHOT TYPES, with_redis[] = LISTEN PATIENT_REDIS NO_DATABASE SNAPSHOT TYPES;
+static const char alone[] = LISTEN NO_REDIS NO_DATABASE SNAPSHOT TYPES, with_redis[] = LISTEN PATIENT_REDIS NO_DATABASE SNAPSHOT TYPES,
+	with_hasty_redis[] = LISTEN REDIS NO_DATABASE SNAPSHOT TYPES;
 
 struct world {
 	struct harness *h;
@@ -156,17 +160,55 @@ START_TEST(a_file_that_cannot_be_written_is_told_and_the_stop_is_a_good_one)
 }
 END_TEST
 
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit r;
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &r), 0);
+	r.rlim_cur = bytes;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+/* A limit of the system's on the size of files stands for it. */
+START_TEST(a_full_disk_is_told_and_the_stop_is_a_good_one)
+{
+	struct world w = {.h = harness_new()};
+	harness_hook(w.h, "hook", "printf x");
+	limit_files(1 << 20);
+	harness_start(w.h, alone);
+	limit_files(RLIM_INFINITY);
+	w.c = harness_connect(w.h);
+	char *large = xasprintf("%02000000d", 0);
+	expect(w.c, "OK", "SET m:a %s", large);
+	expect(w.c, "OK", "SET m:b %s", large);
+	harness_stop(w.h);
+	expect_logged(&w, "<3>level=error event=snapshot_failed");
+	expect_logged(&w, "make room on its disk");
+	ck_assert_int_ne(access(harness_path(w.h, "kept"), F_OK), 0);
+	ck_assert_int_ne(access(harness_path(w.h, "kept.new"), F_OK), 0);
+	free(large);
+	harness_free(w.h);
+}
+END_TEST
+
 /* ---- with Redis ---- */
 
-START_TEST(what_changed_in_redis_meanwhile_is_not_served_old)
+/* Redis runs, and is known to the daemon. */
+static struct world start_with_redis(const char *yaml, redisContext **redis)
 {
 	struct world w = {.h = harness_new()};
 	harness_redis_start(w.h, "");
-	redisContext *redis = harness_connect_redis(w.h);
+	*redis = harness_connect_redis(w.h);
 	harness_hook(w.h, "hook", "printf x");
-	harness_start(w.h, with_redis);
+	harness_start(w.h, yaml);
 	w.c = harness_connect(w.h);
 	harness_redis_ready(w.c);
+	return w;
+}
+
+START_TEST(what_changed_in_redis_meanwhile_is_not_served_old)
+{
+	redisContext *redis;
+	struct world w = start_with_redis(with_redis, &redis);
 	expect(w.c, "OK", "SET p:a old");
 	expect(w.c, "OK", "SET p:b same");
 	expect(w.c, "OK", "SET p:c old");
@@ -184,20 +226,18 @@ END_TEST
 
 START_TEST(what_redis_was_still_to_be_told_it_is_told_after_the_restart)
 {
-	struct world w = {.h = harness_new()};
-	harness_redis_start(w.h, "");
-	redisContext *redis = harness_connect_redis(w.h);
-	harness_hook(w.h, "hook", "printf x");
-	harness_start(w.h, LISTEN REDIS NO_DATABASE SNAPSHOT TYPES);
-	w.c = harness_connect(w.h);
-	harness_redis_ready(w.c);
+	redisContext *redis;
+	struct world w = start_with_redis(with_hasty_redis, &redis);
 	expect(redis, "OK", "SET p:a old");
 	expect(redis, "OK", "SET p:b old");
 	expect(redis, "OK", "SET b:x old");
+	expect(redis, "OK", "SET p:x:1 old");
+	expect(redis, "OK", "SET p:y old");
 	harness_redis_pause(w.h);
 	expect(w.c, "OK", "SET p:a new");
 	freeReplyObject(ask(w.c, "DEL p:b"));
 	freeReplyObject(ask(w.c, "INVALIDATE brief"));
+	freeReplyObject(ask(w.c, "INVALIDATE p:x*"));
 	wait_until(strcmp(ask_health(w.c, "redis.state"), "up") != 0, 15000);
 	harness_stop(w.h);
 	harness_redis_resume(w.h);
@@ -206,19 +246,55 @@ START_TEST(what_redis_was_still_to_be_told_it_is_told_after_the_restart)
 	expect_soon(redis, "\"new\"", "GET p:a");
 	expect_soon(redis, "nil", "GET p:b");
 	expect_soon(redis, "nil", "GET b:x");
+	expect_soon(redis, "nil", "GET p:x:1");
 	expect(w.c, "\"new\"", "GET p:a");
+	expect(redis, "\"old\"", "GET p:y");
+	expect_logged(&w, "event=snapshot_loaded values=1 words=2 clears=2 left_out=0");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(without_a_snapshot_the_log_tells_what_redis_will_not_hear_of)
+{
+	redisContext *redis;
+	struct world w = start_with_redis(LISTEN REDIS NO_DATABASE TYPES, &redis);
+	harness_redis_pause(w.h);
+	expect(w.c, "OK", "SET p:a new");
+	freeReplyObject(ask(w.c, "DEL p:b"));
+	freeReplyObject(ask(w.c, "INVALIDATE brief"));
+	wait_until(strcmp(ask_health(w.c, "redis.state"), "up") != 0, 15000);
+	harness_stop(w.h);
+	harness_redis_resume(w.h);
+	expect_logged(&w, "<4>level=warning event=replay_lost words=2 clears=1 ");
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(a_redis_that_hangs_at_the_start_is_compared_with_later)
+{
+	redisContext *redis;
+	struct world w = start_with_redis(with_hasty_redis, &redis);
+	expect(w.c, "OK", "SET p:a old");
+	expect(w.c, "OK", "SET p:b same");
+	harness_stop(w.h);
+	expect(redis, "OK", "SET p:a new");
+	harness_redis_pause(w.h);
+	harness_restart_sidecar(w.h, 0);
+	w.c = harness_connect(w.h);
+	expect(w.c, "\"old\"", "GET p:a");
+	expect(w.c, "\"same\"", "GET p:b");
+	harness_redis_resume(w.h);
+	harness_tracking(w.c);
+	expect(w.c, "\"new\"", "GET p:a");
+	expect(w.c, "\"same\"", "GET p:b");
 	harness_free(w.h);
 }
 END_TEST
 
 START_TEST(what_redis_does_not_have_while_it_is_away_is_served)
 {
-	struct world w = {.h = harness_new()};
-	harness_redis_start(w.h, "");
-	harness_hook(w.h, "hook", "printf x");
-	harness_start(w.h, with_redis);
-	w.c = harness_connect(w.h);
-	harness_redis_ready(w.c);
+	redisContext *redis;
+	struct world w = start_with_redis(with_redis, &redis);
 	expect(w.c, "OK", "SET p:a 1");
 	harness_stop(w.h);
 	harness_redis_kill(w.h);
@@ -238,8 +314,11 @@ int main(void)
 		a_damaged_one_is_told_and_ignored,
 		values_of_a_type_that_has_changed_stay_away,
 		a_file_that_cannot_be_written_is_told_and_the_stop_is_a_good_one,
+		a_full_disk_is_told_and_the_stop_is_a_good_one,
 		what_changed_in_redis_meanwhile_is_not_served_old,
 		what_redis_was_still_to_be_told_it_is_told_after_the_restart,
+		without_a_snapshot_the_log_tells_what_redis_will_not_hear_of,
+		a_redis_that_hangs_at_the_start_is_compared_with_later,
 		what_redis_does_not_have_while_it_is_away_is_served,
 	};
 	return harness_main("snapshot", tests, sizeof(tests) / sizeof(tests[0]));

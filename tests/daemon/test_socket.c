@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,16 +32,6 @@ static void expect_refused(struct harness *h, const char *yaml, const char *part
 	ck_assert_msg(strstr(s.err, part), "no '%s' in: %s", part, s.err);
 	ck_assert_msg(strchr(s.err, '\n') == s.err + s.err_len - 1, "not one line: %s", s.err);
 	said_free(&s);
-}
-
-/* A socket that listens at name in the folder. */
-static int listen_at(struct harness *h, const char *name)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", harness_path(h, name));
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_msg(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 16) == 0, "%s", strerror(errno));
-	return fd;
 }
 
 START_TEST(a_socket_in_use_is_never_stolen)
@@ -70,7 +60,7 @@ END_TEST
 START_TEST(a_stale_socket_is_replaced)
 {
 	struct harness *h = harness_new();
-	close(listen_at(h, "s"));
+	close(raw_bind(harness_path(h, "s"), SOCK_STREAM, 16));
 	harness_start(h, CONFIG);
 	harness_kill_sidecar(h, 0);
 	ck_assert_int_eq(access(harness_path(h, "s"), F_OK), 0);
@@ -119,12 +109,50 @@ START_TEST(missing_rights_have_a_message_with_the_remedy)
 		chmod(above, 0711);
 		free(above);
 		expect_refused_to_nobody(h, "Permission denied (let the daemon's user write to its folder, or change listen.path)");
-		int fd = listen_at(h, "s");
+		int fd = raw_bind(harness_path(h, "s"), SOCK_STREAM, 16);
 		chmod(harness_path(h, "s"), 0600);
 		expect_refused_to_nobody(h, "is in use: Permission denied (if it is not, remove it");
 		chmod(harness_path(h, "s"), 0666);
 		close(fd);
 		expect_refused_to_nobody(h, "cannot replace the stale socket");
+	}
+	harness_free(h);
+}
+END_TEST
+
+/* ---- who connects ---- */
+
+/* A connection of the user nobody, who finds the path as root does. */
+static int connect_as_nobody(struct harness *h)
+{
+	ck_assert_int_eq(seteuid(65534), 0);
+	(void)setfsuid(0);                      /* tells not whether it did it */
+	int fd = raw_connect(h);
+	ck_assert_int_eq(seteuid(0), 0);
+	return fd;
+}
+
+START_TEST(admin_commands_are_for_admin_users)
+{
+	static const char *const commands[] = {"INVALIDATE plain", "WARM", "WARM plain", "FLUSHDB", "FLUSHALL", "CONFIG GET maxmemory", "CLIENT KILL ID 1"};
+	struct harness *h = harness_new();
+	if (getuid() == 0) {
+		harness_start(h, "listen: {path: '${DIR}/s', mode: '0666'}\n" REST);
+		int fd = connect_as_nobody(h);
+		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+			raw_send(fd, commands[i]);
+			raw_send(fd, "\r\n");
+			raw_expect(fd, "-NOPERM this command is for admin.users of the configuration only\r\n");
+		}
+		raw_send(fd, "SET m:a x\r\nDEL m:a\r\n");
+		raw_expect(fd, "+OK\r\n:1\r\n");
+		close(fd);
+		harness_stop(h);
+		harness_start(h, "listen: {path: '${DIR}/s', mode: '0666'}\nadmin: {users: [nobody]}\n" REST);
+		fd = connect_as_nobody(h);
+		raw_send(fd, "WARM\r\nINVALIDATE plain\r\n");
+		raw_expect(fd, ":0\r\n:0\r\n");
+		close(fd);
 	}
 	harness_free(h);
 }
@@ -174,7 +202,7 @@ static bool log_says(struct harness *h, const char *part)
 START_TEST(who_connects_between_two_daemons_is_served_by_the_next)
 {
 	struct harness *h = harness_new();
-	int listening = listen_at(h, "s");
+	int listening = raw_bind(harness_path(h, "s"), SOCK_STREAM, 16);
 	for (int i = 0; i < 3; i++) {
 		int fd = raw_connect(h);
 		raw_send(fd, "PING\r\n");
@@ -194,7 +222,7 @@ START_TEST(who_waits_for_the_start_finds_redis_reached)
 {
 	struct harness *h = harness_new();
 	harness_redis_start(h, "");
-	int listening = listen_at(h, "s");
+	int listening = raw_bind(harness_path(h, "s"), SOCK_STREAM, 16);
 	int fd = raw_connect(h);
 	raw_send(fd, "INCR n\r\nLPUSH list 1\r\nSET s:a 1\r\nGET s:a\r\n");
 	pid_t pid = start_passing(h, LISTEN PATIENT_REDIS NO_DATABASE "types: {shared: {key: 's:{name}', ttl: 1h}}\n", listening, "clients");
@@ -223,7 +251,7 @@ END_TEST
 START_TEST(a_passed_socket_must_be_the_configured_one)
 {
 	struct harness *h = harness_new();
-	int other = listen_at(h, "other");
+	int other = raw_bind(harness_path(h, "other"), SOCK_STREAM, 16);
 	ck_assert_int_eq(status_of(start_passing(h, CONFIG, other, "clients")), 3);
 	ck_assert(log_says(h, "make ListenStream= of the socket unit and listen.path the same"));
 	ck_assert_int_eq(status_of(start_passing(h, CONFIG, other, "catcached.socket")), 3);
@@ -236,7 +264,7 @@ END_TEST
 START_TEST(a_passed_socket_of_another_mode_is_warned_of)
 {
 	struct harness *h = harness_new();
-	int listening = listen_at(h, "s");
+	int listening = raw_bind(harness_path(h, "s"), SOCK_STREAM, 16);
 	chmod(harness_path(h, "s"), 0666);
 	pid_t pid = start_passing(h, CONFIG, listening, "clients");
 	wait_until(log_says(h, "event=ready"), LIMIT_MS);
@@ -256,6 +284,7 @@ int main(void)
 		a_stale_socket_is_replaced,
 		a_path_that_cannot_be_used_has_a_message_with_the_remedy,
 		missing_rights_have_a_message_with_the_remedy,
+		admin_commands_are_for_admin_users,
 		who_connects_between_two_daemons_is_served_by_the_next,
 		who_waits_for_the_start_finds_redis_reached,
 		a_redis_that_hangs_holds_the_start_up_for_a_second_only,

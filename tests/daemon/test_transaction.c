@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../proto/buf.h"
+
 static const char config[] =
 	LISTEN REDIS NO_DATABASE
 	"types:\n"
@@ -126,6 +128,45 @@ START_TEST(a_refresh_gets_not_among_its_replies)
 }
 END_TEST
 
+/* None of the keys is asked for after the transaction, when the last has been changed. */
+START_TEST(an_mget_of_many_keys_is_all_in_its_place)
+{
+	struct world w = start();
+	struct buf mget = BUF_INIT, set = BUF_INIT;
+	buf_add_str(&mget, "MGET");
+	buf_add_str(&set, "MSET");
+	for (int i = 0; i < 300; i++) {
+		buf_addf(&mget, " p:%d", i);
+		buf_addf(&set, " p:%d old", i);
+	}
+	buf_add_char(&mget, '\0');
+	buf_add_char(&set, '\0');
+	freeReplyObject(ask(w.redis, set.data));
+	expect(w.c, "OK", "MULTI");
+	expect(w.c, "QUEUED", mget.data);
+	expect(w.c, "QUEUED", "SET p:299 new");
+	redisReply *replies = ask(w.c, "EXEC");
+	ck_assert_int_eq(replies->elements, 2);
+	for (size_t i = 0; i < 300; i++)
+		ck_assert_str_eq(replies->element[0]->element[i]->str, "old");
+	freeReplyObject(replies);
+	buf_free(&mget);
+	buf_free(&set);
+	harness_free(w.h);
+}
+END_TEST
+
+START_TEST(watch_in_it_is_an_error_that_spoils_nothing)
+{
+	struct world w = start();
+	expect(w.c, "OK", "MULTI");
+	expect_error(w.c, "ERR", "WATCH inside MULTI is not allowed", "WATCH p:a");
+	expect(w.c, "QUEUED", "SET p:a x");
+	expect(w.c, "[OK]", "EXEC");
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(the_daemons_own_keys_are_not_shown_in_it_either)
 {
 	struct world w = start();
@@ -145,6 +186,7 @@ START_TEST(commands_of_later_versions_are_queued)
 	expect(w.c, "OK", "MULTI");
 	expect(w.c, "QUEUED", "HEXPIRE h 1 FIELDS 1 f");
 	expect(w.c, "QUEUED", "MSETEX 1 u:a x");
+	expect(w.c, "QUEUED", "VRANGE v - +");
 	expect_error(w.c, "EXECABORT", "previous errors", "EXEC");       /* this Redis does not know them */
 	harness_free(w.h);
 }
@@ -158,6 +200,8 @@ int main(void)
 		one_that_needs_redis_is_not_carried_out_in_part_while_it_is_away,
 		what_it_brings_about_may_fail_after_its_reply,
 		a_refresh_gets_not_among_its_replies,
+		an_mget_of_many_keys_is_all_in_its_place,
+		watch_in_it_is_an_error_that_spoils_nothing,
 		the_daemons_own_keys_are_not_shown_in_it_either,
 		commands_of_later_versions_are_queued,
 	};

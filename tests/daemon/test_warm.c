@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../proto/buf.h"
@@ -85,6 +86,38 @@ START_TEST(it_is_ready_all_the_same_after_a_while)
 }
 END_TEST
 
+/* What the service manager has been told since the last call, in memory that lives until the next. */
+static const char *told(int manager)
+{
+	static char all[4096];
+	size_t len = 0;
+	ssize_t n;
+	while (len < sizeof(all) - 1 && (n = recv(manager, all + len, sizeof(all) - 1 - len, MSG_DONTWAIT)) > 0)
+		len += (size_t)n;
+	all[len] = '\0';
+	return all;
+}
+
+/* A server is there, takes the connection, and says nothing. */
+START_TEST(a_database_that_hangs_delays_ready_by_the_timeout_only)
+{
+	struct world w = {.h = harness_new()};
+	setenv("NOTIFY_SOCKET", harness_path(w.h, "notify"), 1);
+	int manager = raw_bind(harness_path(w.h, "notify"), SOCK_DGRAM, 0), database = raw_bind(harness_path(w.h, ".s.PGSQL.5432"), SOCK_STREAM, 16);
+	harness_start(w.h, LISTEN NO_REDIS "database: {url: 'postgresql:///x?host=${DIR}', timeout: 1m}\nwarm_timeout: 2s\n"
+		"types:\n  rows: {key: 'r:{name}', ttl: 100s, warm: [a, b], fetch: {sql: 'SELECT :name', timeout: 1m}}\n");
+	w.c = harness_connect(w.h);
+	wait_until(ask_stat(w.c, "", "warm.total") == 2, 10000);
+	ck_assert_ptr_null(strstr(told(manager), "READY=1"));
+	wait_until(strstr(told(manager), "READY=1"), 10000);
+	ck_assert_uint_gt(at_in_log(&w, "event=warming_goes_on done=0 of=2"), 0);
+	ck_assert_int_eq(ask_stat(w.c, "", "warm.total"), 2);
+	close(database);
+	close(manager);
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(clients_are_served_while_it_warms)
 {
 	struct world w = start_with("warm_timeout: 1m\n", "case $1 in a) sleep 1;; esac;");
@@ -158,6 +191,7 @@ int main(void)
 	const TTest *const tests[] = {
 		lists_are_loaded_before_it_is_ready_from_redis_first,
 		it_is_ready_all_the_same_after_a_while,
+		a_database_that_hangs_delays_ready_by_the_timeout_only,
 		clients_are_served_while_it_warms,
 		keys_that_cannot_be_had_are_counted_and_do_not_stop_it,
 		warm_loads_the_lists_of_types,

@@ -91,7 +91,8 @@ static const char *const ours[] = {
 	"POST", "HOST:",        /* known to Redis, but not told */
 	"HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HPERSIST", "HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HGETDEL", "HGETEX", "HSETEX",
 	"VADD", "VCARD", "VDIM", "VEMB", "VGETATTR", "VINFO", "VISMEMBER", "VLINKS", "VRANDMEMBER", "VREM", "VSETATTR", "VSIM",
-	"XACKDEL", "XDELEX", "DELEX", "MSETEX", "DELIFEQ",
+	"XACKDEL", "XDELEX", "DELEX", "MSETEX", "VRANGE", "XCFGSET", "HOTKEYS", "DELIFEQ", "COMMANDLOG", "COMMANDLOG GET", "COMMANDLOG LEN", "COMMANDLOG HELP",
+	"COMMANDLOG RESET", "SCRIPT SHOW",
 };
 
 /* What Redis has and the table leaves to it: passed, as commands that write. */

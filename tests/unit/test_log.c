@@ -5,11 +5,16 @@
 #include <check.h>
 #include <cjson/cJSON.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "../../daemon/json.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -222,11 +227,105 @@ END_TEST
 
 START_TEST(journal_gets_the_priority_of_json_lines_too)
 {
+	struct stat st;
+	char stream[64];
+	log_set_json(true);
+	begin();
+	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_warning("e", "n=%d", 3);
+	ck_assert_str_eq(end(), "<4>{\"level\":\"warning\",\"event\":\"e\",\"n\":3}\n");
+}
+END_TEST
+
+/* A child of a service whose output goes elsewhere has its variable all the same. */
+START_TEST(journal_of_another_gets_nothing_of_ours)
+{
 	log_set_json(true);
 	setenv("JOURNAL_STREAM", "8:1", 1);
 	begin();
 	log_warning("e", "n=%d", 3);
-	ck_assert_str_eq(end(), "<4>{\"level\":\"warning\",\"event\":\"e\",\"n\":3}\n");
+	ck_assert_str_eq(end(), "{\"level\":\"warning\",\"event\":\"e\",\"n\":3}\n");
+}
+END_TEST
+
+/* Also those that nobody has quoted. */
+START_TEST(json_lines_are_json_whatever_byte_is_in_them)
+{
+	log_set_json(true);
+	for (int c = 1; c < 256; c++)
+		for (int quoted = 0; quoted < 2; quoted++) {
+			char text[] = {'a', (char)c, '\xc3', (char)c, 'b', '\0'};
+			pass(LOG_WINDOW_MS);
+			begin();
+			if (quoted)
+				log_info("e", "text=%s n=%d", log_quote(text), 3);
+			else
+				log_info("e", "text=\"%s\" n=%d", c == '"' || c == '\\' ? "" : text, 3);
+			const char *line = end();
+			cJSON *json = cJSON_Parse(line);
+			ck_assert_msg(json && cJSON_GetObjectItem(json, "n"), "byte %#x: %s", c, line);
+			for (const char *p = line; p[1]; p++)
+				ck_assert_msg((unsigned char)*p >= ' ', "byte %#x: a control byte in %s", c, line);
+			ck_assert_int_eq(json_check(line, strlen(line), NULL, NULL), 0);
+			cJSON_Delete(json);
+		}
+}
+END_TEST
+
+/* A reader that takes numbers for doubles must not spoil it. */
+START_TEST(hash_of_a_key_is_a_text_even_if_all_are_digits)
+{
+	log_set_json(true);
+	begin();
+	log_info("e", "key=%s n=%s", "1234567890123456", "123456789012345");
+	ck_assert_str_eq(end(), "{\"level\":\"info\",\"event\":\"e\",\"key\":\"1234567890123456\",\"n\":123456789012345}\n");
+}
+END_TEST
+
+/* More than that a pipe with room takes only when somebody reads. */
+START_TEST(json_line_is_never_longer_than_a_pipe_has_room_for)
+{
+	char text[1900];
+	memset(text, '\xff', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	log_set_json(true);
+	begin();
+	log_info("e", "a=\"%s\" b=%d", text, 1);
+	const char *line = end();
+	ck_assert_uint_le(strlen(line), PIPE_BUF);
+	ck_assert_uint_gt(strlen(line), PIPE_BUF - 64);
+	ck_assert_int_eq(json_check(line, strlen(line), NULL, NULL), 0);
+}
+END_TEST
+
+static unsigned fill_pipe(void)
+{
+	unsigned n = 0;
+	for (struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT}; poll(&p, 1, 0) == 1; n++)
+		log_debug("fill", "%s", "");
+	return n;
+}
+
+/* The line on those that were lost is one like the others. */
+START_TEST(lines_that_found_no_room_are_counted)
+{
+	for (int json = 0; json < 2; json++) {
+		char room[65536];
+		log_set_level(LOG_LEVEL_DEBUG);
+		log_set_json(json);
+		begin();
+		ck_assert_uint_gt(fill_pipe(), 0);
+		for (int i = 0; i < 7; i++)
+			log_info("lost", "%s", "");
+		while (read(ends[0], room, sizeof(room)) > 0)
+			;
+		log_info("found", "%s", "");
+		ck_assert_str_eq(end(), json
+			? "{\"level\":\"warning\",\"event\":\"log_dropped\",\"lines\":7}\n{\"level\":\"info\",\"event\":\"found\"}\n"
+			: "<4>level=warning event=log_dropped lines=7\n<6>level=info event=found\n");
+	}
 }
 END_TEST
 
@@ -391,6 +490,11 @@ int main(void)
 	tcase_add_test(tc, terminal_gets_no_priority);
 	tcase_add_test(tc, json_lines_are_json_whatever_they_tell);
 	tcase_add_test(tc, journal_gets_the_priority_of_json_lines_too);
+	tcase_add_test(tc, journal_of_another_gets_nothing_of_ours);
+	tcase_add_test(tc, json_lines_are_json_whatever_byte_is_in_them);
+	tcase_add_test(tc, hash_of_a_key_is_a_text_even_if_all_are_digits);
+	tcase_add_test(tc, json_line_is_never_longer_than_a_pipe_has_room_for);
+	tcase_add_test(tc, lines_that_found_no_room_are_counted);
 	tcase_add_test(tc, json_lines_that_are_cut_are_json);
 	tcase_add_test(tc, more_of_an_event_than_anybody_reads_are_counted);
 	tcase_add_test(tc, those_of_debug_all_are_written);

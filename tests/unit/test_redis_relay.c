@@ -463,6 +463,27 @@ START_TEST(bytes_out_of_step_end_the_connection)
 }
 END_TEST
 
+/* What RESP3 pushes stands between replies and is none. */
+START_TEST(what_is_pushed_is_not_taken_for_a_reply)
+{
+	struct relayed r[2] = {0};
+	fake.text = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n+a\r\n>1\r\n+x\r\n*1\r\n$1\r\nb\r\n>1\r\n+y\r\n";
+	fake.closes = false;
+	bring_up(3);
+	unsigned connections = fake.n_connections;
+	RELAY(&r[0], "PING");
+	RELAY(&r[1], "PING");
+	expect_relayed(&r[0], "+a\r\n", 4);
+	expect_relayed(&r[1], "*1\r\n$1\r\nb\r\n", 11);
+	fake_say(event_get_fd(fake_readable), ">1\r\n+z\r\n");    /* asked by nobody */
+	RELAY(&r[0], "PING");
+	expect_relayed(&r[0], "+a\r\n", 4);
+	ck_assert_uint_eq(fake.n_connections, connections);
+	relayed_clear(&r[0]);
+	relayed_clear(&r[1]);
+}
+END_TEST
+
 START_TEST(server_without_resp3_is_relayed_in_resp2)
 {
 	struct relayed r = {0};
@@ -531,6 +552,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_fake, teardown_fake);
 	tcase_add_loop_test(tc, relay_lost_in_mid_reply_answers_each_call_once, 2, 4);
 	tcase_add_loop_test(tc, bytes_out_of_step_end_the_connection, 2, 4);
+	tcase_add_test(tc, what_is_pushed_is_not_taken_for_a_reply);
 	tcase_add_test(tc, server_without_resp3_is_relayed_in_resp2);
 	tcase_add_loop_test(tc, call_may_follow_from_within_a_reply, 2, 4);
 	suite_add_tcase(suite, tc);

@@ -344,6 +344,29 @@ START_TEST(user_without_multi_has_no_transactions)
 }
 END_TEST
 
+/* It has lost the right since. What was sent has been carried out, command by command: so it is not known to what it came. */
+START_TEST(user_who_loses_multi_is_told_and_has_no_transactions)
+{
+	told("ACL SETUSER default -multi");
+	begin(_i);
+	write_key("a", "one", REDIS_ALWAYS, &answers[0]);
+	PASS(_i, &relays[0], "INCR", "n");
+	end();
+	expect_answer(&answers[0], REDIS_ABORTED);
+	expect_aborted("UNAVAILABLE redis: ");
+	expect_lost(&relays[0], "MULTI");
+	expect_stored("a", "one");
+	run_until(!is_all_up(), LIMIT_MS);
+	run_until(is_all_up(), LIMIT_MS);
+	clear();
+	begin(_i);
+	write_key("b", "one", REDIS_ALWAYS, &answers[0]);
+	end_at_once();
+	expect_answer(&answers[0], REDIS_ERROR);
+	expect_stored("b", NULL);
+}
+END_TEST
+
 static void send_some(int resp)
 {
 	begin(resp);
@@ -438,6 +461,7 @@ int main(void)
 	tcase_add_loop_test(tc, lack_of_memory_aborts_all, 2, 4);
 	tcase_add_loop_test(tc, operations_alone_fail_one_by_one, 2, 4);
 	tcase_add_loop_test(tc, user_without_multi_has_no_transactions, 2, 4);
+	tcase_add_loop_test(tc, user_who_loses_multi_is_told_and_has_no_transactions, 2, 4);
 	tcase_add_loop_test(tc, transaction_while_redis_is_down_is_answered_at_once, 2, 4);
 	tcase_add_loop_test(tc, server_lost_before_it_answers_is_told_once, 2, 4);
 	tcase_add_loop_test(tc, server_that_hangs_is_waited_for_no_longer_than_the_timeout, 2, 4);
