@@ -15,18 +15,13 @@
 #include "catalog.h"
 #include "clock.h"
 #include "command.h"
+#include "keyset.h"
 #include "parked.h"
 #include "queue.h"
 
 #define SLICE_US 1000
 #define SLICE_LOOK 8            /* the clock is looked at after so many requests */
 #define SMALL 100               /* so many requests are not cut into slices */
-
-/* Keys, by their hashes: one taken for another does no harm but delay. */
-struct keyset {
-	uint64_t *at;                   /* cap places, a power of two; 0: free */
-	size_t n, cap;
-};
 
 struct execution {
 	struct execution *next;         /* in awaiting of the server */
@@ -47,37 +42,6 @@ struct execution {
 
 /* ---- the keys ---- */
 
-static void keyset_put(struct keyset *s, uint64_t hash)
-{
-	size_t i = hash & (s->cap - 1);
-	while (s->at[i] && s->at[i] != hash)
-		i = (i + 1) & (s->cap - 1);
-	s->n += !s->at[i];
-	s->at[i] = hash;
-}
-
-static void keyset_add(struct keyset *s, uint64_t hash)
-{
-	if (2 * s->n >= s->cap) {
-		struct keyset before = *s;
-		*s = (struct keyset){.cap = before.cap ? 2 * before.cap : 1024};
-		s->at = xcalloc(s->cap, sizeof(*s->at));
-		for (size_t i = 0; i < before.cap; i++)
-			if (before.at[i])
-				keyset_put(s, before.at[i]);
-		free(before.at);
-	}
-	keyset_put(s, hash + !hash);
-}
-
-static bool keyset_has(const struct keyset *s, uint64_t hash)
-{
-	size_t i = (hash + !hash) & (s->cap - 1);
-	while (s->cap && s->at[i] && s->at[i] != hash + !hash)
-		i = (i + 1) & (s->cap - 1);
-	return s->cap && s->at[i];
-}
-
 typedef bool (*hash_test)(struct keyset *s, uint64_t hash);
 
 /* Calls test with the hash of each key of a declared type, until it says true. */
@@ -97,11 +61,6 @@ static bool any_key(const struct call *call, struct keyset *s, hash_test test)
 	return found;
 }
 
-static bool is_in(struct keyset *s, uint64_t hash)
-{
-	return keyset_has(s, hash);
-}
-
 static bool add_to(struct keyset *s, uint64_t hash)
 {
 	keyset_add(s, hash);
@@ -118,7 +77,7 @@ static bool is_about_all(const struct call *call)
 bool command_is_held(const struct call *call)
 {
 	struct execution *x = call->server->executing;
-	return x && command_lane(call) != LANE_NONE && (is_about_all(call) || any_key(call, &x->touched, is_in));
+	return x && command_lane(call) != LANE_NONE && (is_about_all(call) || any_key(call, &x->touched, keyset_has));
 }
 
 static struct call call_of(const struct execution *x, const struct parked *p)
@@ -145,7 +104,7 @@ static void execution_free(struct execution *x)
 	if (x->more)
 		event_free(x->more);
 	command_queue_free(x->queue);
-	free(x->touched.at);
+	keyset_free(&x->touched);
 	free(x->abort_error);
 	free(x);
 }

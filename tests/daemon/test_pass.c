@@ -141,6 +141,47 @@ START_TEST(what_a_passed_command_changed_is_read_anew)
 }
 END_TEST
 
+static void send_all(redisContext *c, const char *command)
+{
+	ck_assert_int_eq(redisAppendCommand(c, command), REDIS_OK);
+	for (int done = 0; !done;)
+		ck_assert_int_eq(redisBufferWrite(c, &done), REDIS_OK);
+}
+
+static long long next_integer(redisContext *c)
+{
+	void *reply;
+	ck_assert_int_eq(redisGetReply(c, &reply), REDIS_OK);
+	redisReply *r = reply;
+	ck_assert_msg(r->type != REDIS_REPLY_ERROR, "%s", r->str);
+	long long n = r->type == REDIS_REPLY_INTEGER ? r->integer : r->str ? atoll(r->str) : 0;
+	freeReplyObject(reply);
+	return n;
+}
+
+/* Where Redis tells of no changes, and another client's read fills memory between the command and its reply. */
+START_TEST(what_a_passed_command_changed_is_read_anew_without_tracking)
+{
+	struct world w = {.h = harness_new()};
+	harness_redis_start(w.h, "");
+	w.redis = harness_connect_redis(w.h);
+	expect(w.redis, "OK", "ACL SETUSER default -client|tracking");
+	harness_start(w.h, config);
+	w.c = harness_connect(w.h);
+	harness_redis_ready(w.c);
+	redisContext *other = harness_connect(w.h);
+	for (int i = 1; i <= 2000; i++) {
+		send_all(w.c, "INCR p:a");
+		send_all(other, "GET p:a");
+		ck_assert_int_eq(next_integer(w.c), i);
+		send_all(w.c, "GET p:a");
+		ck_assert_int_eq(next_integer(w.c), i);
+		(void)next_integer(other);
+	}
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(a_write_after_a_passed_one_in_a_transaction_is_what_is_read)
 {
 	struct world w = start();
@@ -184,6 +225,7 @@ int main(void)
 		names_are_hashed_in_transactions_too,
 		clients_share_several_connections_to_redis,
 		what_a_passed_command_changed_is_read_anew,
+		what_a_passed_command_changed_is_read_anew_without_tracking,
 		a_write_after_a_passed_one_in_a_transaction_is_what_is_read,
 	};
 	return harness_main("pass", tests, sizeof(tests) / sizeof(tests[0]));
