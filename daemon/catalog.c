@@ -54,6 +54,7 @@ struct catalog *catalog_new(struct event_base *base, const struct conf *conf)
 	c->base = base;
 	c->sweep = evtimer_new(base, on_sweep, c);
 	tiers_init(&c->tiers, conf, tiers_new_memory(conf));
+	c->tiers.sweep = c->sweep;
 	c->history = history_new();
 	c->replay = replay_new(conf->n_places);
 	c->flights = flights_new(base, &c->tiers, c->history, c->replay);
@@ -455,7 +456,7 @@ void catalog_probe(struct catalog *c, const struct key *key, outcome_fn done, vo
 void catalog_tick(struct catalog *c)
 {
 	c->expires_much = memory_expire(c->tiers.memory, clock_ms());
-	if (c->expires_much)
+	if (c->expires_much || memory_is_over(c->tiers.memory))
 		catalog_sweep_soon(c);
 	catalog_replay_some(c);
 	catalog_guard_tick(c);

@@ -165,12 +165,17 @@ static size_t evict_one(struct memory *m, struct type *only)
 	return looks + evict(m, e);
 }
 
+bool memory_is_over(const struct memory *m)
+{
+	return m->bytes > m->limit;
+}
+
 static void make_room(struct memory *m, struct type *t, size_t bytes)
 {
 	while (t->bounds.max_entries && t->stats.entries >= t->bounds.max_entries)
 		evict_one(m, t);
-	while (m->bytes + bytes > m->limit)
-		evict_one(m, NULL);
+	for (size_t work = 0; work < MEMORY_SLICE && m->bytes + bytes > m->limit && m->entries; )
+		work += evict_one(m, NULL);
 }
 
 /* What is put while something is dropped came after it, in whatever millisecond. */
@@ -205,6 +210,7 @@ int memory_put(struct memory *m, const struct key *key, const struct memory_item
 	}
 	make_room(m, &m->types[e->type], bytes);
 	insert(m, e, hash);
+	e->is_used |= memory_is_over(m); /* what makes room for it only now shall not take it itself */
 	if (m->entries > m->table.n) {
 		memory_table_grow(&m->table);
 		m->bytes += grows;
@@ -261,7 +267,7 @@ void memory_drop_prefix(struct memory *m, unsigned type, const char *prefix, siz
 		drop_finish(m, d);
 }
 
-/* After the bounds were changed. True if more is over them. */
+/* After the bounds were changed, or what was put takes the place of many. True if more is over them. */
 static bool fit(struct memory *m)
 {
 	size_t work = 0;

@@ -94,8 +94,8 @@ void memory_set_bounds(struct memory *m, uint64_t limit, const struct memory_bou
 struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms);
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms);
 
-/* Puts item under key in place of what was there, once as much is evicted as all bounds ask
- * for. A value up to VALUE_WITHIN_MAX is copied, of a larger one a reference is taken. 0; or -1 if
+/* Puts item under key in place of what was there, once as much is evicted as all bounds ask for; but no more than a
+ * slice: if memory_is_over then, the rest is to go by memory_sweep. A value up to VALUE_WITHIN_MAX is copied, of a larger one a reference is taken. 0; or -1 if
  * the item alone is over the limit, or without memory: then nothing is left under key. */
 int memory_put(struct memory *m, const struct key *key, const struct memory_item *item);
 
@@ -127,6 +127,7 @@ uint64_t memory_scan(struct memory *m, uint64_t cursor, size_t count, memory_eac
 bool memory_expire(struct memory *m, int64_t now_ms);
 
 uint64_t memory_bytes(const struct memory *m);
+bool memory_is_over(const struct memory *m);    /* its limit, until it is swept */
 uint64_t memory_limit(const struct memory *m);
 uint64_t memory_entries(const struct memory *m);
 const struct memory_type_stats *memory_type_stats(const struct memory *m, unsigned type);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,12 +284,21 @@ static int64_t end_ms(int64_t span_ms)
 	return span_ms ? clock_ms() + span_ms : MEMORY_FOREVER;
 }
 
+/* The loop shall serve others before all that is over the limit has gone. */
+static int put(struct tiers *t, const struct key *key, const struct memory_item *item)
+{
+	int result = memory_put(t->memory, key, item);
+	if (t->sweep && memory_is_over(t->memory))
+		event_add(t->sweep, &(struct timeval){0});
+	return result;
+}
+
 int tiers_remember(struct tiers *t, const struct conf_type *type, const struct key *key,
 	struct value *value, int64_t ttl_ms, enum source source, uint32_t epoch)
 {
 	if (!type->in_memory)
 		return -1;
-	return memory_put(t->memory, key, &(struct memory_item){
+	return put(t, key, &(struct memory_item){
 		.type = type->index, .source = source, .value = value,
 		.epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX, .stored_ms = clock_ms(), .expires_ms = end_ms(ttl_ms)});
 }
@@ -296,7 +306,7 @@ int tiers_remember(struct tiers *t, const struct conf_type *type, const struct k
 void tiers_remember_absent(struct tiers *t, const struct conf_type *type, const struct key *key, int64_t ttl_ms, uint32_t epoch)
 {
 	if (type->in_memory && ttl_ms > 0)
-		(void)memory_put(t->memory, key, &(struct memory_item){ /* no room: the next GET asks again */
+		(void)put(t, key, &(struct memory_item){ /* no room: the next GET asks again */
 			.type = type->index, .source = SOURCE_FETCH, .epoch = tiers_has_redis(t, type) ? epoch : UINT32_MAX,
 			.stored_ms = clock_ms(), .expires_ms = end_ms(ttl_ms)});
 }

@@ -16,6 +16,7 @@
 #include "recent.h"
 #include "tracking.h"
 
+struct event;
 struct redis;
 struct value;
 struct workers;
@@ -71,6 +72,7 @@ struct trust {
 struct tiers {
 	const struct conf *conf;
 	struct memory *memory;
+	struct event *sweep;            /* of the owner, who does memory_sweep when it fires; NULL: nobody does */
 	struct redis *redis;            /* NULL: off; set by the owner, like cpu */
 	struct workers *cpu;            /* for what would block the loop */
 	struct fences fences;

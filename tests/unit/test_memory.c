@@ -523,9 +523,40 @@ START_TEST(put_that_succeeds_has_stored_also_when_the_table_grows)
 	struct key key = key_named("large");
 	size_t len = (size_t)limit - FIRST_BUCKETS * sizeof(void *) - 4096;
 	int result = put(m, key, 0, value_new(len), MEMORY_FOREVER);
+	while (memory_sweep(m))
+		;
 	ck_assert_msg((result == 0) == is_there(m, "large"), "put says %d, and %" PRIu64 " entries are there", result, memory_entries(m));
 	ck_assert_uint_le(memory_bytes(m), memory_limit(m));
 	memory_free(m);
+}
+END_TEST
+
+/* They go slice by slice, and it is none of them: also where nearly all others are proven. */
+START_TEST(large_value_takes_the_place_of_many_slice_by_slice)
+{
+	enum { N = 100000, LARGE = 3000000 };
+	for (int are_proven = 0; are_proven < 2; are_proven++) {
+		struct memory *m = memory_new(10000000, no_bounds, 1);
+		for (unsigned i = 0; i < 2 * N; i++) {
+			struct key key = key_numbered(i);
+			put(m, key, 0, text_value("x"), MEMORY_FOREVER);
+			if (are_proven)
+				(void)memory_get(m, &key, 1);
+		}
+		ck_assert(!memory_is_over(m) && !memory_sweep(m));
+		uint64_t before = memory_entries(m);
+		put(m, key_named("large"), 0, value_new(LARGE), MEMORY_FOREVER);
+		ck_assert(memory_is_over(m));
+		ck_assert_uint_le(before - memory_entries(m), MEMORY_SLICE / 4);
+		for (bool goes_on = true; goes_on; ) {
+			before = memory_entries(m);
+			goes_on = memory_sweep(m);
+			ck_assert_uint_le(before - memory_entries(m), MEMORY_SLICE / 4);
+		}
+		ck_assert(!memory_is_over(m) && is_there(m, "large"));
+		ck_assert_uint_gt(memory_entries(m), N / 10);
+		memory_free(m);
+	}
 }
 END_TEST
 
@@ -1281,6 +1312,7 @@ int main(void)
 	tcase_add_test(tc, types_take_turns_when_the_bytes_are_used_up);
 	tcase_add_test(tc, type_in_use_is_spared_while_others_are_not);
 	tcase_add_test(tc, item_over_the_limit_leaves_nothing_and_no_old_value);
+	tcase_add_test(tc, large_value_takes_the_place_of_many_slice_by_slice);
 	tcase_add_test(tc, put_that_succeeds_has_stored_also_when_the_table_grows);
 	tcase_add_test(tc, evicted_value_stays_readable_for_who_holds_it);
 	tcase_add_test(tc, small_value_of_a_dropped_entry_stays_readable_for_who_holds_it);
