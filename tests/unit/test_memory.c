@@ -17,6 +17,7 @@
 #define PLENTY ((uint64_t)1 << 32)
 #define FIRST_BUCKETS 1024      /* of memory_table.c, which the count of bytes includes */
 #define LOOKS 16                /* of memory.c */
+#define GONE_SHIFT 44           /* of memory_table.c */
 
 static const struct memory_bounds no_bounds[8];
 
@@ -1008,6 +1009,13 @@ static uint64_t *model_gone(struct model *o, const struct key *key)
 	return &o->gone[at < o->buckets ? at : at - size / 2];
 }
 
+/* A bucket that has seen none go holds 0, which therefore means none. */
+static bool model_is_gone(struct model *o, const struct key *key)
+{
+	uint64_t tag = key->hash >> GONE_SHIFT;
+	return tag && *model_gone(o, key) == tag;
+}
+
 static struct model_entry *model_oldest(struct model *o, unsigned type, bool is_proven)
 {
 	struct model_entry *oldest = NULL;
@@ -1051,7 +1059,7 @@ static void model_evict(struct model *o, unsigned type)
 		e = model_look(o, type == TYPES ? model_turn(o) : type, i == LOOKS);
 	struct key key = key_numbered((unsigned)(e - o->at));
 	if (!e->is_proven)
-		*model_gone(o, &key) = key.hash >> 44;
+		*model_gone(o, &key) = key.hash >> GONE_SHIFT;
 	o->types[e->type].stats.evictions++;
 	model_remove(o, e);
 }
@@ -1094,7 +1102,7 @@ static void do_put(struct model *o, unsigned n)
 	const struct memory_entry *real = memory_peek(o->memory, &key, 0);
 	if (!real || !is_same(real, item.value))
 		ck_abort_msg("key %u is not what was put", n);
-	bool is_used = e->is_in && e->is_used, is_proven = e->is_in ? e->is_proven : *model_gone(o, &key) == key.hash >> 44;
+	bool is_used = e->is_in && e->is_used, is_proven = e->is_in ? e->is_proven : model_is_gone(o, &key);
 	if (e->is_in)
 		model_remove(o, e);
 	size_t bytes = entry_footprint(real);
