@@ -174,7 +174,8 @@ static void make_room(struct memory *m, struct type *t, size_t bytes)
 {
 	while (t->bounds.max_entries && t->stats.entries >= t->bounds.max_entries)
 		evict_one(m, t);
-	for (size_t work = 0; work < MEMORY_SLICE && m->bytes + bytes > m->limit && m->entries; )
+	uint64_t most = m->limit + m->limit / MEMORY_OVER_PART;
+	for (size_t work = 0; m->bytes + bytes > (work < MEMORY_SLICE ? m->limit : most) && m->entries; )
 		work += evict_one(m, NULL);
 }
 

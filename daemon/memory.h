@@ -94,9 +94,11 @@ void memory_set_bounds(struct memory *m, uint64_t limit, const struct memory_bou
 struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t now_ms);
 struct memory_entry *memory_peek(struct memory *m, const struct key *key, int64_t now_ms);
 
-/* Puts item under key in place of what was there, once as much is evicted as all bounds ask for; but no more than a
- * slice: if memory_is_over then, the rest is to go by memory_sweep. A value up to VALUE_WITHIN_MAX is copied, of a larger one a reference is taken. 0; or -1 if
+/* Puts item under key in place of what was there, once as much is evicted as all bounds ask for. Of what is over the limit
+ * in bytes one slice goes, and what is over it by more than one part in MEMORY_OVER_PART; if memory_is_over then, the rest is
+ * to go by memory_sweep. A value up to VALUE_WITHIN_MAX is copied, of a larger one a reference is taken. 0; or -1 if
  * the item alone is over the limit, or without memory: then nothing is left under key. */
+#define MEMORY_OVER_PART 8
 int memory_put(struct memory *m, const struct key *key, const struct memory_item *item);
 
 /* A new end for an entry. */
