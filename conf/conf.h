@@ -127,20 +127,27 @@ struct conf_errors {
 struct conf *conf_load(const char *file, struct conf_errors *errors);
 void conf_free(struct conf *c);
 
-/* c is to follow before: types that are the same still (conf_is_same_type) get the places that they had, all others
- * places that no type has had; so what is kept by place goes on to mean the same. Called once, before c is used. */
+/* c is to follow before: types that are the same still get the places that they had, all others places that no type
+ * has had; so what is kept by place goes on to mean the same. A type is the same still while name, key, hash_names, format
+ * and tiers are. Called once, before c is used. */
 void conf_succeed(struct conf *c, const struct conf *before);
 
+/* Gives c what cannot change while the daemon runs (its socket and its HTTP port) as before has it, and tells kept of
+ * each key that says otherwise. */
+typedef void (*conf_kept_fn)(const char *key);
+void conf_keep_fixed(struct conf *c, const struct conf *before, conf_kept_fn kept);
+
+/* A connection made for a will do for b. */
+bool conf_is_same_redis(const struct conf_redis *a, const struct conf_redis *b);
+
 /* The types of c that before does not have; those of before that c does not have; and those of both of which a key
- * of the file has another value. A type that is not the same still (conf_is_same_type) is one that is gone and one that is new.
+ * of the file has another value. A type that is not the same still (conf_succeed) is one that is gone and one that is new.
  * c has succeeded before. */
 struct conf_changes {
 	size_t added, removed, changed;
 };
 struct conf_changes conf_changes(const struct conf *c, const struct conf *before);
 
-/* What is held for keys of a may be held for those of b: name, key, hash_names, format and tiers are the same. */
-bool conf_is_same_type(const struct conf_type *a, const struct conf_type *b);
 void conf_errors_free(struct conf_errors *errors);
 
 /* The type that declares key: the longest literal prefix wins, an exact key before

@@ -1,11 +1,55 @@
-/* How one configuration follows another; see conf.h. What differs is told by the tables of schema.h, so a key
- * that is new there is compared, too. */
+/* How one configuration follows another; see conf.h. What differs in a type is told by the tables of schema.h, so a
+ * key that is new there is compared, too. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "../proto/buf.h"
 #include "conf.h"
 #include "schema.h"
 
-bool conf_is_same_type(const struct conf_type *a, const struct conf_type *b)
+static bool is_same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* ---- what stays ---- */
+
+static void keep_text(char **text, const char *before)
+{
+	free(*text);
+	*text = before ? xstrdup(before) : NULL;
+}
+
+void conf_keep_fixed(struct conf *c, const struct conf *before, conf_kept_fn kept)
+{
+	const struct {
+		const char *key;
+		bool differs;
+	} fixed[] = {
+		{"listen.path", !is_same(c->listen_path, before->listen_path)},
+		{"listen.mode", c->listen_mode != before->listen_mode},
+		{"listen.group", c->has_listen_group != before->has_listen_group || c->listen_group != before->listen_group},
+		{"admin.listen", !is_same(c->admin_host, before->admin_host) || c->admin_port != before->admin_port},
+	};
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (fixed[i].differs)
+			kept(fixed[i].key);
+	keep_text(&c->listen_path, before->listen_path);
+	c->listen_mode = before->listen_mode;
+	c->has_listen_group = before->has_listen_group;
+	c->listen_group = before->listen_group;
+	keep_text(&c->admin_host, before->admin_host);
+	c->admin_port = before->admin_port;
+}
+
+bool conf_is_same_redis(const struct conf_redis *a, const struct conf_redis *b)
+{
+	return is_same(a->url, b->url) && a->connect_timeout_ms == b->connect_timeout_ms && a->timeout_ms == b->timeout_ms
+		&& a->pass_through == b->pass_through;
+}
+
+/* What is held for keys of a may be held for those of b. */
+static bool is_same_type(const struct conf_type *a, const struct conf_type *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->key, b->key) == 0 && a->hash_names == b->hash_names && a->format == b->format
 		&& a->in_memory == b->in_memory && a->in_redis == b->in_redis;
@@ -18,7 +62,7 @@ void conf_succeed(struct conf *c, const struct conf *before)
 	for (size_t i = 0; i < c->n_types; i++) {
 		struct conf_type *t = &c->types[i];
 		const struct conf_type *same = conf_type_named(before, t->name, strlen(t->name));
-		t->index = same && conf_is_same_type(same, t) ? same->index : c->n_places++;
+		t->index = same && is_same_type(same, t) ? same->index : c->n_places++;
 	}
 }
 
@@ -34,9 +78,8 @@ static bool is_same_value(const struct schema_row *row, const void *a, const voi
 
 static bool is_same_text(const struct schema_row *row, const void *a, const void *b)
 {
-	const char *s = *(char *const *)a, *t = *(char *const *)b;
 	(void)row;
-	return s == t || (s && t && strcmp(s, t) == 0);
+	return is_same(*(char *const *)a, *(char *const *)b);
 }
 
 static bool is_same_list(const struct schema_row *row, const void *a, const void *b)

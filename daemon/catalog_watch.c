@@ -289,18 +289,11 @@ bool watcher_is_ready(const struct watcher *w)
 	return redis_up(w->redis) && !redis_is_coming(w->redis) && (now == COHERENCE_TRACKING || now == COHERENCE_PUBSUB);
 }
 
-static bool is_same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 bool watcher_serves(const struct watcher *w, const struct conf *conf)
 {
-	const struct conf_redis *a = &w->conf->redis, *b = &conf->redis;
 	size_t n;
 	char **prefixes = collect_prefixes(conf, &n);
-	bool is_same = n == w->n_prefixes && is_same_text(a->url, b->url) && a->connect_timeout_ms == b->connect_timeout_ms
-		&& a->timeout_ms == b->timeout_ms && a->pass_through == b->pass_through && !b->off;
+	bool is_same = n == w->n_prefixes && conf_is_same_redis(&w->conf->redis, &conf->redis);
 	for (size_t i = 0; i < n && is_same; i++)
 		is_same = strcmp(prefixes[i], w->prefixes[i]) == 0;
 	free_prefixes(prefixes, n);

@@ -151,38 +151,9 @@ static void on_refused(void *owner)
 	d->server->stats.reloads_refused++;
 }
 
-static bool is_same_text(const char *a, const char *b)
+static void tell_kept(const char *key)
 {
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static void keep_text(char **text, const char *before)
-{
-	free(*text);
-	*text = before ? xstrdup(before) : NULL;
-}
-
-/* What cannot change while the daemon runs stays as it is, and the log says so, each time. */
-static void keep_what_is_fixed(struct conf *conf, const struct conf *before)
-{
-	const struct {
-		const char *key;
-		bool differs;
-	} fixed[] = {
-		{"listen.path", !is_same_text(conf->listen_path, before->listen_path)},
-		{"listen.mode", conf->listen_mode != before->listen_mode},
-		{"listen.group", conf->has_listen_group != before->has_listen_group || conf->listen_group != before->listen_group},
-		{"admin.listen", !is_same_text(conf->admin_host, before->admin_host) || conf->admin_port != before->admin_port},
-	};
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		if (fixed[i].differs)
-			log_warning("reload_keeps", "key=%s remedy=%s", fixed[i].key, log_quote("restart the daemon: it counts from then on"));
-	keep_text(&conf->listen_path, before->listen_path);
-	conf->listen_mode = before->listen_mode;
-	conf->has_listen_group = before->has_listen_group;
-	conf->listen_group = before->listen_group;
-	keep_text(&conf->admin_host, before->admin_host);
-	conf->admin_port = before->admin_port;
+	log_warning("reload_keeps", "key=%s remedy=%s", key, log_quote("restart the daemon: it counts from then on"));
 }
 
 static void on_reloaded(void *arg)
@@ -204,7 +175,7 @@ static void on_reloaded(void *arg)
 static void on_good_file(void *owner, struct conf *conf)
 {
 	struct daemon *d = owner;
-	keep_what_is_fixed(conf, d->conf);
+	conf_keep_fixed(conf, d->conf, tell_kept);
 	fit_descriptors(conf);
 	conf_succeed(conf, d->conf);
 	d->next = conf;
