@@ -44,7 +44,7 @@ static void trigger(struct catalog *c, const struct conf_type *type, int64_t deb
 			continue;
 		cascade->round = c->cascade_round;
 		if (!evtimer_pending(cascade->timer, NULL))
-			event_add(cascade->timer, &(struct timeval){.tv_sec = debounce_ms / 1000, .tv_usec = debounce_ms % 1000 * 1000});
+			clock_arm(cascade->timer, debounce_ms);
 		trigger(c, dependent, debounce_ms);
 	}
 }

@@ -1,6 +1,7 @@
 /* Readings of the clock, one per batch of work; see clock.h. */
 #include "clock.h"
 
+#include <event2/event.h>
 #include <time.h>
 
 #define SLACK_MS 3               /* two clocks read one after the other may seem to differ by so much */
@@ -38,6 +39,11 @@ int64_t clock_wall_ms(void)
 int64_t clock_us(void)
 {
 	return read_us(CLOCK_BOOTTIME) + skew_ms * 1000;
+}
+
+void clock_arm(struct event *timer, int64_t ms)
+{
+	event_add(timer, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
 void clock_skew(int64_t ms)

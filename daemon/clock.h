@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+struct event;
+
 /* Milliseconds that never go back and go on while the machine sleeps
  * (CLOCK_BOOTTIME), as of the last clock_update. TTLs and deadlines use this. */
 int64_t clock_ms(void);
@@ -18,6 +20,9 @@ int64_t clock_us(void);
 
 /* Reads the clock. Called when the loop hands over an event. */
 void clock_update(void);
+
+/* A timer: it goes off in ms from now, wherever it stood before. */
+void clock_arm(struct event *timer, int64_t ms);
 
 /* Tests: from now on every reading is moved forward by ms. */
 void clock_skew(int64_t ms);

@@ -226,7 +226,7 @@ void fetch_call_start(struct fetch_calls *calls, const struct fetch_order *order
 	c->state = calls->n_waiting < FETCH_MAX_WAITING ? CALL_WAITING : CALL_REFUSED;
 	int64_t ms = c->state == CALL_WAITING ? order->timeout_ms : 0;
 	evtimer_assign(&c->deadline, calls->base, on_deadline, c);
-	event_add(&c->deadline, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	clock_arm(&c->deadline, ms);
 	TAILQ_INSERT_TAIL(&calls->waiting, c, link);
 	calls->n_waiting++;
 	arm_turn(calls);

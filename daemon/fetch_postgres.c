@@ -289,8 +289,7 @@ static void back_off(struct postgres *d)
 	int64_t ms = BACKOFF_MIN_MS << (d->failures < 6 ? d->failures : 6);
 	if (ms > BACKOFF_MAX_MS)
 		ms = BACKOFF_MAX_MS;
-	ms = ms / 2 + random() % (ms / 2);      /* so that a fleet does not come back as one */
-	event_add(d->backoff, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	clock_arm(d->backoff, ms / 2 + random() % (ms / 2));    /* so that a fleet does not come back as one */
 }
 
 static void on_refused(void *owner, const char *reason, bool silent)

@@ -58,7 +58,7 @@ static void heed_soft_timeout(struct flight *f)
 	if (!f->soft)
 		f->soft = evtimer_new(f->all->base, on_soft_timeout, f);
 	if (!evtimer_pending(f->soft, NULL))
-		event_add(f->soft, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+		clock_arm(f->soft, ms);
 }
 
 /* ---- the lease ---- */

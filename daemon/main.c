@@ -254,7 +254,7 @@ static void open_up(struct daemon *d)
 		return;
 	}
 	d->server->unready = "warming";
-	event_add(d->patience, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	clock_arm(d->patience, ms);
 	warm_start(d->warmer, d->conf, NULL, on_warm, d);
 }
 

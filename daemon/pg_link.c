@@ -76,7 +76,7 @@ static void watch(struct pg_link *l)
 
 static void limit(struct pg_link *l, int ms)
 {
-	event_add(&l->limit, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	clock_arm(&l->limit, ms);
 }
 
 /* ---- down ---- */

@@ -143,8 +143,7 @@ static void await_first_taken(struct filling *all)
 	const struct batch *b = TAILQ_FIRST(&all->taken);
 	if (!b || evtimer_pending(all->overdue, NULL))
 		return;
-	int64_t ms = b->due_ms > clock_ms() ? b->due_ms - clock_ms() : 0;
-	event_add(all->overdue, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 + 1000});
+	clock_arm(all->overdue, b->due_ms > clock_ms() ? b->due_ms - clock_ms() + 1 : 1);
 }
 
 static void on_overdue(evutil_socket_t fd, short what, void *arg)

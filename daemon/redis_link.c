@@ -207,12 +207,6 @@ static void answer_refused_soon(struct redis_link *l)
 	event_add(l->refused, &(struct timeval){0});
 }
 
-static void arm(struct event *e, int64_t ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-	event_add(e, &tv);
-}
-
 static int64_t backoff_ms(const struct redis_link *l)
 {
 	int64_t ms = BACKOFF_MIN_MS << (l->failures < 8 ? l->failures : 8);
@@ -254,7 +248,7 @@ static void lost(struct redis_link *l, const char *reason)
 	snprintf(l->reason, sizeof(l->reason), "%s", reason);
 	l->stats.drops += was_up;
 	if (!l->closing && !l->is_held)
-		arm(l->retry, backoff_ms(l));
+		clock_arm(l->retry, backoff_ms(l));
 	l->failures++;
 	if (was_up)
 		l->options.on_state(l->options.arg, false);
@@ -323,7 +317,7 @@ static void update_deadline(struct redis_link *l)
 		return;
 	int64_t due = due_ms(l);
 	if (due)
-		arm(l->deadline, due > clock_ms() ? due - clock_ms() : 1);
+		clock_arm(l->deadline, due > clock_ms() ? due - clock_ms() : 1);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)

@@ -109,8 +109,7 @@ static void set_sweeping(struct listener *l)
 	event_del(l->sweep);
 	if (!ms)
 		return;
-	ms = ms > 10 * SWEEP_MAX_MS ? SWEEP_MAX_MS : ms / 10 + 1;
-	event_add(l->sweep, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
+	clock_arm(l->sweep, ms > 10 * SWEEP_MAX_MS ? SWEEP_MAX_MS : ms / 10 + 1);
 }
 
 /* ---- the socket file ---- */
