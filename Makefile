@@ -29,7 +29,7 @@ CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures
 CONF   = conf succession rules schema kind url sql yaml
 DAEMON = clock histogram exposition recent log json hashkey value key keymap keyset fence worker errand check rows \
          breaker fetch fetch_call process sqlite_conn pg_lib pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
-         memory_entry memory_table memory_drop memory_order memory redis_reply redis_link tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
+         memory_entry memory_table memory_drop memory_order memory redis_reply redis_link lookup redis_dial tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_reload catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats snapshot catalog_snapshot \
          out parked client server warm notify reload command_table command_keys glob command command_connection command_clients command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_exec command_server command_syntax command_docs metrics status admin
 

@@ -55,8 +55,11 @@ static void free_object(void *object)
 	free(r);
 }
 
-void redis_reply_use_values(redisReader *reader)
+static redisReader *new_reader(void)
 {
+	redisReader *reader = redisReaderCreate();
+	if (!reader)
+		return NULL;
 	if (!hiredis_functions.createString) {
 		hiredis_functions = *reader->fn;
 		reply_functions = hiredis_functions;
@@ -64,13 +67,6 @@ void redis_reply_use_values(redisReader *reader)
 		reply_functions.freeObject = free_object;
 	}
 	reader->fn = &reply_functions;
-}
-
-static redisReader *new_reader(void)
-{
-	redisReader *reader = redisReaderCreate();
-	if (reader)
-		redis_reply_use_values(reader);
 	return reader;
 }
 

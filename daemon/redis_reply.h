@@ -30,9 +30,6 @@ void redis_reading_end(struct redis_reading *r, redis_reply_fn done, void *arg);
 /* Gives up what is in work, and all memory; then as {0}. */
 void redis_reading_fini(struct redis_reading *r);
 
-/* From now on reader makes such replies; they are to be freed by its own functions. */
-void redis_reply_use_values(struct redisReader *reader);
-
 /* Calls done with the reply (RESP2) in these bytes, which are all of it. */
 void redis_reply_read(const char *data, size_t len, redis_reply_fn done, void *arg);
 
