@@ -50,6 +50,9 @@ void catalog_reload_cancel(struct catalog *c);
  * not be told then the log tells, too. At the end, after catalog_finish. */
 void catalog_save(struct catalog *c, const char *path);
 
+/* Whether that will be possible: if not, the log tells why. path NULL: nothing to tell. */
+void catalog_try_saving(const char *path);
+
 /* Loads what catalog_save has saved, if the file is there and whole and as far as it holds still, and removes it before: it is
  * older than what is to come. At the start, before anybody is served. */
 void catalog_load(struct catalog *c, const char *path);

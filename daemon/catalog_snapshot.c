@@ -153,6 +153,14 @@ void catalog_save(struct catalog *c, const char *path)
 	free(s.looks);
 }
 
+void catalog_try_saving(const char *path)
+{
+	char *trouble = path ? snapshot_trouble(path) : NULL;
+	if (trouble)
+		log_warning("snapshot_impossible", "reason=%s", log_quote(trouble));
+	free(trouble);
+}
+
 /* ---- loading ---- */
 
 struct loading {

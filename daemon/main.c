@@ -165,6 +165,7 @@ static void on_reloaded(void *arg)
 	d->next = NULL;
 	server_set_conf(d->server, d->conf);
 	set_log(d->conf);
+	catalog_try_saving(d->conf->snapshot);
 	d->server->stats.reloads++;
 	d->server->stats.conf_at_ms = clock_wall_ms();
 	log_info("reloaded", "file=%s types=%zu added=%zu removed=%zu changed=%zu", log_quote(d->file), d->conf->n_types,
@@ -362,6 +363,7 @@ static int start(struct daemon *d)
 	d->reloader = reload_new(d->base, d->file, &owner, d);
 	if (d->conf->snapshot)
 		catalog_load(d->catalog, d->conf->snapshot);
+	catalog_try_saving(d->conf->snapshot);
 	d->notify = notify_new(d->base, tell_status, d);
 	watch(d);
 	begin_opening(d);

@@ -148,6 +148,19 @@ struct snapshot *snapshot_create(const char *path, char **error)
 	return s;
 }
 
+char *snapshot_trouble(const char *path)
+{
+	char *error = NULL;
+	struct snapshot *s = snapshot_create(path, &error);
+	if (!s)
+		return error;
+	if (s->error)
+		error = sentence(s, "write", s->error);
+	(void)unlink(s->fresh);
+	snapshot_free(s);
+	return error;
+}
+
 int snapshot_add(struct snapshot *s, const struct snapshot_record *r)
 {
 	const struct head head = {.type = r->type, .stored_ms = r->stored_ms, .expires_ms = r->expires_ms, .key_len = r->key_len,

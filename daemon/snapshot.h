@@ -35,6 +35,9 @@ struct snapshot;
 /* NULL and *error (free it): a sentence for the operator. A file that is there and is no snapshot is let be. */
 struct snapshot *snapshot_create(const char *path, char **error);
 
+/* Why none could be written there, a sentence for the operator (free it); NULL: nothing speaks against it now. Leaves nothing there. */
+char *snapshot_trouble(const char *path);
+
 /* 0; -1 once writing has failed: then snapshot_commit tells why. */
 int snapshot_add(struct snapshot *s, const struct snapshot_record *record);
 

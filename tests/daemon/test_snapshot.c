@@ -152,10 +152,26 @@ START_TEST(a_file_that_cannot_be_written_is_told_and_the_stop_is_a_good_one)
 	struct world w = {.h = harness_new()};
 	harness_start(w.h, LISTEN NO_REDIS NO_DATABASE "memory: {snapshot: '${DIR}/no/kept'}\n" TYPES);
 	w.c = harness_connect(w.h);
+	expect_logged(&w, "<4>level=warning event=snapshot_impossible");
+	expect_logged(&w, "make its folder");
 	expect(w.c, "OK", "SET m:a 1");
 	harness_stop(w.h);
 	expect_logged(&w, "<3>level=error event=snapshot_failed");
-	expect_logged(&w, "make its folder");
+	harness_free(w.h);
+}
+END_TEST
+
+/* At the start, and by the reload that asks for it: not when it is needed. */
+START_TEST(a_file_that_could_not_be_written_is_told_by_the_reload_that_asks_for_it)
+{
+	struct world w = start_alone();
+	harness_reload(w.h, LISTEN NO_REDIS NO_DATABASE SNAPSHOT TYPES);
+	char *log = harness_log(w.h);
+	ck_assert_ptr_null(strstr(log, "snapshot_impossible"));
+	free(log);
+	ck_assert_int_ne(access(harness_path(w.h, "kept.new"), F_OK), 0);
+	harness_reload(w.h, LISTEN NO_REDIS NO_DATABASE "memory: {snapshot: '${DIR}/no/kept'}\n" TYPES);
+	expect_logged(&w, "<4>level=warning event=snapshot_impossible");
 	harness_free(w.h);
 }
 END_TEST
@@ -314,6 +330,7 @@ int main(void)
 		a_damaged_one_is_told_and_ignored,
 		values_of_a_type_that_has_changed_stay_away,
 		a_file_that_cannot_be_written_is_told_and_the_stop_is_a_good_one,
+		a_file_that_could_not_be_written_is_told_by_the_reload_that_asks_for_it,
 		a_full_disk_is_told_and_the_stop_is_a_good_one,
 		what_changed_in_redis_meanwhile_is_not_served_old,
 		what_redis_was_still_to_be_told_it_is_told_after_the_restart,
