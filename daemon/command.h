@@ -69,7 +69,7 @@ struct histogram *command_latency(const struct call *call);     /* after command
 
 /* The keys of a request that has been checked: words first, first + step, ... before end. Of a command
  * that is unknown here the first word may be one. */
-#define KEY_SPANS_MAX 2
+#define KEY_SPANS_MAX 3
 struct key_spans {
 	size_t n;
 	bool is_short;                  /* there are fewer words than their number says */

@@ -32,25 +32,28 @@ static void add_counted(const struct call *call, struct key_spans *s, size_t at,
 	add_span(call, s, at + 1, at + 1 + n, step);
 }
 
-/* Options of SORT and GEORADIUS that have words behind them, which may look like options. */
+/* Options of SORT and GEORADIUS that have words behind them, which may look like options; with those of the first, a key. */
+enum { STORES = 2 };
 static const struct {
 	const char *name;
 	size_t n_words;
-	bool is_key;
-} options[] = {{"STORE", 1, true}, {"STOREDIST", 1, true}, {"BY", 1, false}, {"GET", 1, false}, {"COUNT", 1, false}, {"LIMIT", 2, false}};
+} options[] = {{"STORE", 1}, {"STOREDIST", 1}, {"BY", 1}, {"GET", 1}, {"COUNT", 1}, {"LIMIT", 2}};
 
-/* Options begin behind the words that must be there. Of several keys Redis takes the last. */
+/* Options begin behind the words that must be there. Of an option that is repeated Redis takes the last; of STORE and
+ * STOREDIST it takes the last, too, but says that both are keys. */
 static void add_stored(const struct call *call, struct key_spans *s)
 {
-	size_t key = call->argc;
+	size_t keys[STORES] = {call->argc, call->argc};
 	for (size_t i = (size_t)-call->command->arity; i < call->argc; i++)
 		for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++)
 			if (call_arg_is(call, i, options[o].name)) {
-				key = options[o].is_key ? i + 1 : key;
+				if (o < STORES)
+					keys[o] = i + 1;
 				i += options[o].n_words;
 				break;
 			}
-	add_span(call, s, key, key + 1, 1);
+	for (size_t o = 0; o < STORES; o++)
+		add_span(call, s, keys[o], keys[o] + 1, 1);
 }
 
 /* XREADGROUP GROUP name consumer: those may be any words. The first half of what is behind STREAMS is keys. */
