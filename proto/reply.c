@@ -30,19 +30,18 @@ static char *put(char *to, const void *data, size_t len)
 
 size_t reply_header(char *to, char type, int64_t n)
 {
-	char digits[20];        /* of 2^64 - 1 */
-	char *digit = digits + sizeof(digits);
 	uint64_t rest = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	size_t len = 1 + (n < 0) + 1;
+	for (uint64_t limit = 10; rest >= limit; limit *= 10) /* which ends: 10^19 is above 2^63 */
+		len++;
+	to[0] = type;
+	to[1] = '-';
+	char *digit = to + len;
 	do
 		*--digit = (char)('0' + rest % 10);
 	while (rest /= 10);
-
-	char *at = to;
-	*at++ = type;
-	if (n < 0)
-		*at++ = '-';
-	at = end_line(put(at, digit, (size_t)(digits + sizeof(digits) - digit)));
-	return (size_t)(at - to);
+	end_line(to + len);
+	return len + CRLF_LEN;
 }
 
 static void add_header(struct buf *b, char type, int64_t n)
@@ -60,18 +59,6 @@ static void add_line(struct buf *b, char type, const char *text, size_t len)
 		return;
 	*to = type;
 	b->len += (size_t)(end_line(put(to + 1, text, len)) - to);
-}
-
-/* A header, prefix (a part of the text as far as the header counts) and data. */
-static void add_blob(struct buf *b, char type, const char *prefix, const void *data, size_t len)
-{
-	size_t prefix_len = strlen(prefix);
-	char *to = buf_reserve(b, REPLY_HEADER_MAX + prefix_len + len + CRLF_LEN);
-	if (!to)
-		return;
-	char *at = to + reply_header(to, type, (int64_t)(prefix_len + len));
-	at = end_line(put(put(at, prefix, prefix_len), data, len));
-	b->len += (size_t)(at - to);
 }
 
 void reply_add_simple(struct buf *b, const char *text)
@@ -98,12 +85,14 @@ void reply_add_integer(struct buf *b, int64_t n)
 
 void reply_add_bulk(struct buf *b, const void *data, size_t len)
 {
-	add_blob(b, '$', "", data, len);
+	char *to = buf_reserve(b, REPLY_HEADER_MAX + len + CRLF_LEN);
+	if (to)
+		b->len += (size_t)(end_line(put(to + reply_header(to, '$', (int64_t)len), data, len)) - to);
 }
 
 void reply_add_bulk_str(struct buf *b, const char *s)
 {
-	add_blob(b, '$', "", s, strlen(s));
+	reply_add_bulk(b, s, strlen(s));
 }
 
 void reply_add_array(struct buf *b, size_t n)
@@ -164,13 +153,20 @@ void reply_add_double(struct buf *b, int resp, double value)
 	if (resp == 3)
 		add_line(b, ',', text, len);
 	else
-		add_blob(b, '$', "", text, len);
+		reply_add_bulk(b, text, len);
 }
 
 void reply_add_verbatim(struct buf *b, int resp, const char *text, size_t len)
 {
-	if (resp == 3)
-		add_blob(b, '=', "txt:", text, len);
-	else
-		add_blob(b, '$', "", text, len);
+	static const char format[] = "txt:";
+	size_t format_len = sizeof(format) - 1;
+	if (resp != 3) {
+		reply_add_bulk(b, text, len);
+		return;
+	}
+	char *to = buf_reserve(b, REPLY_HEADER_MAX + format_len + len + CRLF_LEN);
+	if (!to)
+		return;
+	char *at = put(to + reply_header(to, '=', (int64_t)(format_len + len)), format, format_len);
+	b->len += (size_t)(end_line(put(at, text, len)) - to);
 }
