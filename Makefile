@@ -24,7 +24,7 @@ ALL_LDFLAGS = $(LDHARDEN) $(LDFLAGS)
 LIBS        = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 # Sources, a line a folder, from the ground up. Each list has everything but main.
-PROTO  = buf request reply reply_scan
+PROTO  = buf request request_batch reply reply_scan
 CTL    = ctl_text ctl_json ctl_advice ctl_link ctl ctl_any ctl_value ctl_figures ctl_show ctl_screen ctl_top ctl_warm ctl_config
 CONF   = conf succession rules schema kind url sql yaml
 DAEMON = clock histogram exposition recent log json hashkey value key keymap keyset fence worker errand check rows \

@@ -184,6 +184,11 @@ static bool may_serve(struct catalog *c, const struct key *key, const struct mem
 	return true;
 }
 
+void catalog_prefetch(const struct catalog *c, const struct key *keys, size_t n)
+{
+	memory_prefetch(c->tiers.memory, keys, n);
+}
+
 struct value *catalog_hit(struct catalog *c, const struct key *key, enum read_mode mode, bool *is_absent)
 {
 	const struct memory_entry *e = memory_get(c->tiers.memory, key, clock_ms());

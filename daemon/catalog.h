@@ -73,6 +73,9 @@ const char *catalog_key(struct catalog *c, const char *data, size_t len, struct 
 /* The type that declares key; one named "undeclared" if none does. */
 const struct conf_type *catalog_type(struct catalog *c, const struct key *key);
 
+/* What is likely to be asked next, all of it: see memory_prefetch. */
+void catalog_prefetch(const struct catalog *c, const struct key *keys, size_t n);
+
 /* The hit path: the value of key if memory has one that may be served, counted as use
  * (mode GET starts a refresh behind where one is due, PEEK does not);
  * good until the next call. NULL: it is known not to exist if *is_absent, else call

@@ -20,6 +20,8 @@
 
 #include "../conf/conf.h"
 #include "../proto/reply.h"
+#include "../proto/request_batch.h"
+#include "catalog.h"
 #include "clock.h"
 #include "command.h"
 #include "histogram.h"
@@ -131,9 +133,10 @@ static void reply_error_now(struct client *c, const char *text)
 		mark_done(s);
 }
 
-static void run_request(struct client *c, const struct request_arg *argv, size_t argc)
+/* first: see struct call. */
+static void run_request(struct client *c, const struct request_arg *argv, size_t argc, const struct key *first)
 {
-	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc, .resp = c->resp, .out = &c->out};
+	struct call call = {.server = c->server, .client = c, .argv = argv, .argc = argc, .first = first, .resp = c->resp, .out = &c->out};
 	bool is_silent = c->replies != CLIENT_REPLIES_ON;
 	if (c->first || is_silent) {
 		call.slot = slot_new(c);
@@ -177,24 +180,30 @@ static void run_parked(struct client *c)
 	if (!p || must_wait(c, p->argv, p->argc))
 		return;
 	c->parked = NULL;
-	run_request(c, p->argv, p->argc);
+	run_request(c, p->argv, p->argc, NULL);
 	parked_free(p);
 }
 
-static void accept_request(struct client *c)
+static void accept_request(struct client *c, const struct request_arg *argv, size_t argc, const struct key *first)
+{
+	if (!must_wait(c, argv, argc)) {
+		run_request(c, argv, argc, first);
+		return;
+	}
+	c->parked = parked_new(argv, argc);
+	if (!c->parked)
+		reply_error_now(c, "ERR out of memory for the request");
+}
+
+static void accept_parsed(struct client *c)
 {
 	struct request_parser *p = &c->parser;
-	if (p->discarded) {
+	if (p->discarded)
 		reply_error_now(c, "ERR out of memory for an argument");
-	} else if (p->argc > 0 && must_wait(c, p->argv, p->argc)) {
-		c->parked = parked_new(p->argv, p->argc);
-		if (!c->parked)
-			reply_error_now(c, "ERR out of memory for the request");
-	} else if (p->argc > 0) {
-		run_request(c, p->argv, p->argc);
-	} else if (c->replies == CLIENT_REPLIES_SKIP) {
+	else if (p->argc > 0)
+		accept_request(c, p->argv, p->argc, NULL);
+	else if (c->replies == CLIENT_REPLIES_SKIP)
 		c->replies = CLIENT_REPLIES_ON; /* what is skipped is the reply to nothing */
-	}
 	parked_release_owners(p->argv, p->argc);
 	request_next(p);
 }
@@ -217,26 +226,62 @@ static void supply_large(struct client *c)
 	request_supply(&c->parser, v ? v->data : NULL, v);
 }
 
+/* What the requests are about is anywhere in memory: to wait for all of it at once takes less than one after the other. */
+static void prefetch_keys(struct client *c, const struct request_batch *batch, size_t n, struct key *keys)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct request_arg *arg = &batch->requests[i].argv[batch->requests[i].argc > 1];
+		keys[i] = key_of(arg->data, arg->len);
+	}
+	catalog_prefetch(c->server->catalog, keys, n);
+}
+
+/* Runs the short requests at the head of data; returns the bytes used up. */
+static size_t run_batch(struct client *c, const char *data, size_t len)
+{
+	struct request_batch batch;
+	struct key keys[REQUEST_BATCH_MAX];
+	size_t used = 0, n = request_batch_read(&batch, &c->server->limits, data, len);
+	if (n > 1)
+		prefetch_keys(c, &batch, n, keys);
+	for (size_t i = 0; i < n && !is_blocked(c); i++) {
+		bool is_first_known = n > 1 && batch.requests[i].argc > 1;
+		accept_request(c, batch.requests[i].argv, batch.requests[i].argc, is_first_known ? &keys[i] : NULL);
+		used += batch.requests[i].len;
+	}
+	return used;
+}
+
+/* A step of a request of whatever kind, at *used; false when it needs more bytes, or there is nothing to be made of it. */
+static bool take_step(struct client *c, const char *data, size_t len, size_t *used)
+{
+	enum request_status status = request_parse(&c->parser, data + *used, len - *used);
+	*used += c->parser.consumed;
+	switch (status) {
+	case REQUEST_READY:
+		accept_parsed(c);
+		return true;
+	case REQUEST_LARGE_ARG:
+		supply_large(c);
+		return true;
+	case REQUEST_FAILED:
+		refuse_frame(c);
+		*used = len;
+		return false;
+	default:
+		return false;
+	}
+}
+
 /* Runs what is whole in data; returns the bytes used up. */
 static size_t consume(struct client *c, const char *data, size_t len)
 {
 	size_t used = 0;
-	while (!is_blocked(c)) {
-		enum request_status status = request_parse(&c->parser, data + used, len - used);
-		used += c->parser.consumed;
-		switch (status) {
-		case REQUEST_MORE:
-			return used;
-		case REQUEST_READY:
-			accept_request(c);
+	while (used < len && !is_blocked(c)) {
+		size_t n = request_pending(&c->parser) ? 0 : run_batch(c, data + used, len - used);
+		used += n;
+		if (n == 0 && !take_step(c, data, len, &used))
 			break;
-		case REQUEST_LARGE_ARG:
-			supply_large(c);
-			break;
-		case REQUEST_FAILED:
-			refuse_frame(c);
-			return len;
-		}
 	}
 	return used;
 }

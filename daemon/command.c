@@ -12,10 +12,19 @@
 #include "catalog.h"
 #include "histogram.h"
 
-static const struct command *find_in(const struct command *table, const char *name, size_t len)
+/* Whatever case the word is in; names are upper case. */
+static bool is_name(const char *word, size_t len, const char *name)
+{
+	size_t i = 0;
+	while (i < len && name[i] && (word[i] == name[i] || (name[i] >= 'A' && name[i] <= 'Z' && word[i] == (name[i] | 0x20))))
+		i++;
+	return i == len && !name[i];
+}
+
+static const struct command *find_in(const struct command *table, const char *word, size_t len)
 {
 	for (const struct command *c = table; c->name; c++)
-		if (((name[0] ^ c->name[0]) & 0xdf) == 0 && strlen(c->name) == len && strncasecmp(name, c->name, len) == 0)
+		if (is_name(word, len, c->name))
 			return c;
 	return NULL;
 }

@@ -31,6 +31,7 @@ struct call {
 	const struct command *row;      /* in commands: the same, or that of a subcommand's parent */
 	const struct request_arg *argv;
 	size_t argc;
+	const struct key *first;        /* argv[1] as a key, if it is known already; else NULL */
 	int resp;
 	bool is_queued;         /* it is executed by EXEC */
 	struct out *out;        /* where the reply goes, unless call_defer is called */

@@ -120,7 +120,7 @@ static void get(struct call *call, enum read_mode mode)
 /* Memory is asked before it is asked whose key it is: a hit is the shortest way there is. */
 void command_get(struct call *call)
 {
-	struct key key = key_of(call->argv[1].data, call->argv[1].len);
+	struct key key = call->first ? *call->first : key_of(call->argv[1].data, call->argv[1].len);
 	if (!call->is_queued && get_from_memory(call, &key, READ_GET))
 		return;
 	if (call_is_passed(call))

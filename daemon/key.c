@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
+#define XXH_INLINE_ALL          /* of short keys, the call would be a good part of the time */
 #include <xxhash.h>
 
 #include "../proto/buf.h"

@@ -133,6 +133,11 @@ struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t
 	return e;
 }
 
+void memory_prefetch(const struct memory *m, const struct key *keys, size_t n)
+{
+	memory_table_prefetch(&m->table, keys, n);
+}
+
 /* ---- bounds ---- */
 
 static size_t evict(struct memory *m, struct memory_entry *e)

@@ -14,6 +14,7 @@
 
 #include "memory_entry.h"
 
+#define LINE 64                 /* of a cache; key and value of a small entry are within two of them */
 #define GONE_SHIFT 44           /* the upper bits, which do not choose the bucket */
 
 void memory_table_init(struct memory_table *t, size_t most)
@@ -50,6 +51,20 @@ struct memory_entry *memory_table_find(const struct memory_table *t, const struc
 	while (e && (e->key_len != key->len || memcmp(memory_key(e), key->data, key->len) != 0))
 		e = memory_linked(e->chain);
 	return e;
+}
+
+/* All buckets first: they are to be here when it is read from them which entries are wanted. */
+void memory_table_prefetch(const struct memory_table *t, const struct key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(bucket_of(t, keys[i].hash));
+	for (size_t i = 0; i < n; i++) {
+		const struct memory_entry *e = memory_linked(bucket_of(t, keys[i].hash)->first);
+		if (!e)
+			continue;
+		__builtin_prefetch(e);
+		__builtin_prefetch((const char *)e + LINE);
+	}
 }
 
 void memory_table_set_most(struct memory_table *t, size_t most)

@@ -33,6 +33,9 @@ void memory_table_fini(struct memory_table *t);
 
 size_t memory_table_bytes(const struct memory_table *t);
 
+/* See memory_prefetch. */
+void memory_table_prefetch(const struct memory_table *t, const struct key *keys, size_t n);
+
 /* The entry of key, or NULL. */
 struct memory_entry *memory_table_find(const struct memory_table *t, const struct key *key);
 

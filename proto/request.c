@@ -28,8 +28,6 @@
 #define ARGS_KEPT 128           /* argv up to this size is kept for the next request, by each connection */
 #define SCRATCH_KEPT 4096       /* bytes, likewise */
 #define CRLF_LEN 2
-#define WHOLE_ARGS 16           /* what take_whole takes at the most: arguments, */
-#define WHOLE_DIGITS 4          /* and digits of a number */
 
 enum state {
 	START,          /* nothing of the request is here */
@@ -381,48 +379,6 @@ void request_large_filled(struct request_parser *p, size_t n)
 	count_filled(p, n);
 }
 
-/* ---- the common case in one go ---- */
-
-/* "<type><number>\r\n" with a short number at *at, which then is behind it. -1: it is not that, or not all there. */
-static int take_short_number(const char **at, const char *end, char type)
-{
-	const char *digit = *at + 1;
-	int n = 0;
-	if (end - *at < 1 + WHOLE_DIGITS + CRLF_LEN || **at != type || *digit == '0')
-		return -1;
-	for (int i = 0; i < WHOLE_DIGITS && (unsigned char)(*digit - '0') <= 9; i++)
-		n = 10 * n + (*digit++ - '0');
-	if (digit[0] != '\r' || digit == *at + 1)
-		return -1;
-	*at = digit + CRLF_LEN;
-	return n;
-}
-
-/* An array of a few short arguments, all of it here, as nearly every request is. False: it
- * is something else, to be taken step by step; nothing is taken yet. */
-static bool take_whole(struct request_parser *p, const char *data, size_t len)
-{
-	const char *at = data, *end = data + len;
-	size_t total = 0;
-	int n = take_short_number(&at, end, '*');
-	if (n < 1 || n > WHOLE_ARGS || p->cap_args < WHOLE_ARGS)
-		return false;
-	for (int i = 0; i < n; i++) {
-		int size = take_short_number(&at, end, '$');
-		if (size < 0 || end - at < size + CRLF_LEN || (size_t)size > p->limits->max_arg)
-			return false;
-		p->argv[i] = (struct request_arg){.data = at, .len = (size_t)size};
-		at += size + CRLF_LEN;
-		total += (size_t)size;
-	}
-	if (total > p->limits->max_total)
-		return false;
-	p->argc = (size_t)n;
-	p->at = (size_t)(at - data);
-	p->state = READY;
-	return true;
-}
-
 /* ---- the parser ---- */
 
 /* One step at data[p->at], which is there. */
@@ -458,8 +414,6 @@ enum request_status request_parse(struct request_parser *p, const char *data, si
 {
 	assert(p->state != SUPPLY && p->state != READY && len >= p->scan);
 	p->consumed = 0;
-	if (p->state == START && len > 0 && take_whole(p, data, len))
-		return let_go(p, REQUEST_READY);
 	while (p->at < len && step(p, data, len))
 		;
 	switch ((enum state)p->state) {

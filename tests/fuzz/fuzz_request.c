@@ -1,5 +1,6 @@
 /* The request parser: what it makes of a stream must not depend on how the stream is cut,
- * and what it made of it, written as arrays, must parse to itself.
+ * nor on whether requests are read in batches where that can be, and what it made of it, written as arrays, must parse
+ * to itself.
  *
  *   byte 0: bits 0-1 limits, bit 2 reads large arguments to where they stay, bit 3 has no
  *   memory for them; byte 1: how the stream is cut; then the stream (see FUZZ_LARGE_MARK) */
@@ -7,7 +8,7 @@
 #include <string.h>
 
 #include "../../proto/reply.h"
-#include "../../proto/request.h"
+#include "../../proto/request_batch.h"
 #include "fuzz.h"
 
 static const struct request_limits limits[] = {
@@ -23,12 +24,12 @@ struct feed {
 	size_t len;
 	struct buf said;                /* the requests, as arrays */
 	const char *error;              /* "": none; NULL: failed without a text */
-	bool is_direct, is_poor;
+	bool is_direct, is_poor, is_batched;
 };
 
-static void feed_init(struct feed *f, unsigned flags)
+static void feed_init(struct feed *f, unsigned flags, bool is_batched)
 {
-	*f = (struct feed){.error = "", .is_direct = flags & 4, .is_poor = flags & 8};
+	*f = (struct feed){.error = "", .is_direct = flags & 4, .is_poor = flags & 8, .is_batched = is_batched};
 	request_init(&f->p, &limits[flags & 3]);
 }
 
@@ -51,11 +52,16 @@ static void feed_fini(struct feed *f)
 	free(f->block);
 }
 
+static void say_args(struct feed *f, const struct request_arg *argv, size_t argc)
+{
+	reply_add_array(&f->said, argc);
+	for (size_t i = 0; i < argc; i++)
+		reply_add_bulk(&f->said, argv[i].data, argv[i].len);
+}
+
 static void say(struct feed *f)
 {
-	reply_add_array(&f->said, f->p.argc);
-	for (size_t i = 0; i < f->p.argc; i++)
-		reply_add_bulk(&f->said, f->p.argv[i].data, f->p.argv[i].len);
+	say_args(f, f->p.argv, f->p.argc);
 	FUZZ_EXPECT(!f->p.discarded || f->is_poor, "an argument was thrown away");
 	release_owners(f);
 }
@@ -67,11 +73,29 @@ static void supply(struct feed *f)
 	request_supply(&f->p, memory, memory);
 }
 
+/* Reads a batch, if that can be; the bytes used up. */
+static size_t read_batch(struct feed *f, const char *data, size_t len)
+{
+	struct request_batch b;
+	size_t used = 0, n = f->is_batched && !request_pending(&f->p) ? request_batch_read(&b, f->p.limits, data, len) : 0;
+	for (size_t i = 0; i < n; i++) {
+		FUZZ_EXPECT(b.requests[i].argc > 0, "nothing in a batch");
+		say_args(f, b.requests[i].argv, b.requests[i].argc);
+		used += b.requests[i].len;
+	}
+	FUZZ_EXPECT(used <= len, "read more than there was");
+	return used;
+}
+
 /* Parses what is in the block; the bytes used up. */
 static size_t parse(struct feed *f)
 {
 	size_t used = 0;
 	while (!has_failed(f)) {
+		size_t read = read_batch(f, f->block ? f->block + used : NULL, f->len - used);
+		used += read;
+		if (read)
+			continue;
 		enum request_status status = request_parse(&f->p, f->block ? f->block + used : NULL, f->len - used);
 		FUZZ_EXPECT(f->p.consumed <= f->len - used, "consumed more than there was");
 		if (status == REQUEST_READY)
@@ -141,16 +165,16 @@ static void expect_same(const struct feed *whole, const struct feed *cut)
 static void run(const char *stream, size_t len, unsigned flags, uint32_t seed)
 {
 	struct feed whole, cut, again;
-	feed_init(&whole, flags);
+	feed_init(&whole, flags, false);
 	feed(&whole, stream, len);
-	feed_init(&cut, flags);
+	feed_init(&cut, flags, true);
 	for (size_t at = 0; at < len; ) {
 		size_t n = fuzz_piece(&seed, len - at);
 		feed(&cut, stream + at, n);
 		at += n;
 	}
 	expect_same(&whole, &cut);
-	feed_init(&again, flags & 7);
+	feed_init(&again, flags & 7, true);
 	feed(&again, whole.said.data, whole.said.len);
 	FUZZ_EXPECT(!has_failed(&again) && !request_pending(&again.p), "\"%s\" when parsed again", again.error);
 	FUZZ_EXPECT(again.said.len == whole.said.len && (again.said.len == 0 || memcmp(again.said.data, whole.said.data, again.said.len) == 0),

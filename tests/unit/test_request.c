@@ -7,7 +7,7 @@
  *      \x00            a byte that does not print
  *      <70000>         an argument of so many bytes, all as pattern() wrote them
  */
-#include "../../proto/request.h"
+#include "../../proto/request_batch.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@ struct feed {
 	struct buf input;       /* read and not consumed */
 	struct buf said;        /* the transcript */
 	bool direct;            /* reads out-of-line arguments to where they stay */
+	bool batched;           /* reads what it can by request_batch_read */
 	bool poor;              /* has no memory for them */
 	bool failed;
 };
@@ -80,18 +81,36 @@ static void say_arg(struct buf *said, const struct request_arg *arg)
 	}
 }
 
+static void say_args(struct buf *said, const struct request_arg *argv, size_t argc)
+{
+	buf_add_char(said, '[');
+	for (size_t i = 0; i < argc; i++) {
+		if (i)
+			buf_add_char(said, '|');
+		say_arg(said, &argv[i]);
+	}
+	buf_add_char(said, ']');
+}
+
 static void say_request(struct feed *f)
 {
 	if (f->p.discarded)
 		buf_add_str(&f->said, "discarded");
-	buf_add_char(&f->said, '[');
-	for (size_t i = 0; i < f->p.argc; i++) {
-		if (i)
-			buf_add_char(&f->said, '|');
-		say_arg(&f->said, &f->p.argv[i]);
-	}
-	buf_add_char(&f->said, ']');
+	say_args(&f->said, f->p.argv, f->p.argc);
 	release_owners(f);
+}
+
+/* Reads a batch if it can; the bytes used up. */
+static size_t read_batch(struct feed *f, const char *data, size_t len)
+{
+	struct request_batch b;
+	size_t n = f->batched && !request_pending(&f->p) ? request_batch_read(&b, f->p.limits, data, len) : 0, used = 0;
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_uint_gt(b.requests[i].argc, 0);
+		say_args(&f->said, b.requests[i].argv, b.requests[i].argc);
+		used += b.requests[i].len;
+	}
+	return used;
 }
 
 static void supply(struct feed *f)
@@ -110,6 +129,12 @@ static bool parse_once(struct feed *f)
 	if (f->input.len) {
 		block = malloc(f->input.len);
 		memcpy(block, f->input.data, f->input.len);
+	}
+	size_t read = read_batch(f, block, f->input.len);
+	if (read) {
+		free(block);
+		buf_drop(&f->input, read);
+		return true;
 	}
 	enum request_status status = request_parse(&f->p, block, f->input.len);
 	if (status == REQUEST_READY) {
@@ -161,14 +186,22 @@ struct sample {
 	const char *expected;
 };
 
-static void expect_cut_at(const struct sample *s, size_t at, bool direct)
+static void expect_read(const struct sample *s, size_t at, bool direct, bool batched)
 {
 	struct feed f;
 	feed_init(&f, &wide);
 	f.direct = direct;
+	f.batched = batched;
 	feed(&f, s->text, at);
 	feed(&f, s->text + at, s->len - at);
-	feed_expect(&f, s->expected, "cut at", at);
+	feed_expect(&f, s->expected, batched ? "batched, cut at" : "cut at", at);
+}
+
+/* In steps, and in batches. */
+static void expect_cut_at(const struct sample *s, size_t at, bool direct)
+{
+	expect_read(s, at, direct, false);
+	expect_read(s, at, direct, true);
 }
 
 static void expect_byte_by_byte(const struct sample *s, bool direct)
@@ -204,6 +237,7 @@ static const struct sample good[] = {
 		"[0|1|2|3|4|5|6|7|8|9]"},
 	/* as in Redis: the bytes where CRLF belongs are skipped unread, but a header ends with a CR */
 	{TEXT("*1\r\n$4\r\nPINGxy*1\r\n$4\r\nPING\r\n"), "[PING][PING]"},
+	{TEXT("*1\rx$4\ryPINGxy*1\ry$4\rxPINGyx*1\r\n$4\r\nQUIT\r\n"), "[PING][PING][QUIT]"},
 	{TEXT("*1\rx$4\ryPING\r\n"), "[PING]"},
 	{TEXT("*2\r\n$3\r\nGET\r\n$1\r\nkey\r\n$"), "[GET|k][]~"},
 	{TEXT("PING\n"), "[PING]"},
@@ -245,6 +279,7 @@ static const struct sample bad[] = {
 	{TEXT("*abc\r\n"), BAD_COUNT},
 	{TEXT("*+1\r\n"), BAD_COUNT},
 	{TEXT("*01\r\n"), BAD_COUNT},
+	{TEXT("*01\r\n$4\r\nPING\r\n"), BAD_COUNT},
 	{TEXT("*-0\r\n"), BAD_COUNT},
 	{TEXT("* 1\r\n"), BAD_COUNT},
 	{TEXT("*1 \r\n"), BAD_COUNT},
@@ -259,6 +294,7 @@ static const struct sample bad[] = {
 	{TEXT("*1\r\n$abc\r\n"), BAD_BULK},
 	{TEXT("*1\r\n$+4\r\n"), BAD_BULK},
 	{TEXT("*1\r\n$04\r\n"), BAD_BULK},
+	{TEXT("*1\r\n$04\r\nPING\r\n"), BAD_BULK},
 	{TEXT("*1\r\n$4x\r\n"), BAD_BULK},
 	{TEXT("*1\r\n$536870913\r\n"), BAD_BULK},
 	{TEXT("*1\r\n$18446744073709551620\r\nPING\r\n"), BAD_BULK},
@@ -379,10 +415,13 @@ END_TEST
 static void expect_limited(const char *text, const char *expected)
 {
 	static const struct request_limits narrow = {.max_arg = 8, .max_total = 20};
-	struct feed f;
-	feed_init(&f, &narrow);
-	feed(&f, text, strlen(text));
-	feed_expect(&f, expected, text, 0);
+	for (int batched = 0; batched < 2; batched++) {
+		struct feed f;
+		feed_init(&f, &narrow);
+		f.batched = batched;
+		feed(&f, text, strlen(text));
+		feed_expect(&f, expected, text, 0);
+	}
 }
 
 START_TEST(argument_over_the_limit_is_refused_before_it_arrives)
@@ -403,7 +442,6 @@ START_TEST(arguments_over_the_total_are_refused_before_they_arrive)
 	expect_limited("ECHO 12345678 12345678 1\n", "!too big request");
 	/* of each request on its own */
 	expect_limited("ECHO 12345678\nECHO 12345678\n*1\r\n$4\r\nPING\r\n", "[ECHO|12345678][ECHO|12345678][PING]");
-	/* and of one that is taken in one go, as a short one is that is not the first */
 	expect_limited("*1\r\n$4\r\nPING\r\n*4\r\n$4\r\nECHO\r\n$8\r\n12345678\r\n$7\r\n1234567\r\n$2\r\nxx\r\n", "[PING]!too big request");
 }
 END_TEST
