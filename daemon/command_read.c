@@ -117,10 +117,15 @@ static void get(struct call *call, enum read_mode mode)
 	key_room_free(room);
 }
 
-/* Memory is asked before it is asked whose key it is: a hit is the shortest way there is. */
+/* The key as it was written. Memory is asked for it before it is asked whose it is: a hit is the shortest way there is. */
+static struct key first_key(const struct call *call)
+{
+	return call->first ? *call->first : key_of(call->argv[1].data, call->argv[1].len);
+}
+
 void command_get(struct call *call)
 {
-	struct key key = call->first ? *call->first : key_of(call->argv[1].data, call->argv[1].len);
+	struct key key = first_key(call);
 	if (!call->is_queued && get_from_memory(call, &key, READ_GET))
 		return;
 	if (call_is_passed(call))
@@ -138,7 +143,10 @@ void command_peek(struct call *call)
 
 static void format_digest(char hex[17], const struct value *v)
 {
-	snprintf(hex, 17, "%016" PRIx64, value_digest(v));
+	uint64_t rest = value_digest(v);
+	for (int i = 15; i >= 0; i--, rest >>= 4)
+		hex[i] = "0123456789abcdef"[rest & 15];
+	hex[16] = '\0';
 }
 
 static void render_digest(struct asking *a, const struct outcome *o, struct out *out, int resp)
@@ -193,24 +201,37 @@ static void copy_digest(char digest[17], const struct request_arg *a)
 	digest[16] = '\0';
 }
 
-void command_getif(struct call *call)
+static struct asking *asking_if(struct call *call, const struct key *key, const char digest[17])
+{
+	struct asking *a = asking_new(call, key, render_if);
+	memcpy(a->digest, digest, sizeof(a->digest));
+	return a;
+}
+
+static void get_if(struct call *call, const char digest[17])
 {
 	struct key_room *room = NULL;
 	struct key key;
-	char digest[17];
-	if (!call_key(call, 1, &room, &key))
-		return;
-	copy_digest(digest, &call->argv[2]);
-	bool is_absent;
-	struct value *v = catalog_hit(call->server->catalog, &key, READ_GET, &is_absent);
-	if (v && v->inspected) {
-		add_if(call->out, call->resp, v, digest);
-	} else {
-		struct asking *a = asking_new(call, &key, render_if);
-		memcpy(a->digest, digest, sizeof(digest));
-		read_key(call, &key, READ_GET, on_outcome_to_inspect, a);
-	}
+	if (call_key(call, 1, &room, &key))
+		read_key(call, &key, READ_GET, on_outcome_to_inspect, asking_if(call, &key, digest));
 	key_room_free(room);
+}
+
+void command_getif(struct call *call)
+{
+	char digest[17];
+	bool is_absent;
+	struct key key = first_key(call);
+	struct value *v = catalog_hit(call->server->catalog, &key, READ_GET, &is_absent);
+	copy_digest(digest, &call->argv[2]);
+	if (v && v->inspected)
+		add_if(call->out, call->resp, v, digest);
+	else if (v)
+		on_outcome_to_inspect(asking_if(call, &key, digest), &(struct outcome){.status = OUTCOME_FOUND, .value = v});
+	else if (is_absent)
+		reply_add_null(&call->out->bytes, call->resp);
+	else
+		get_if(call, digest);
 }
 
 static void add_field_str(struct buf *b, const char *name, const char *value, int resp)

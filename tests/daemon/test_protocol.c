@@ -222,6 +222,7 @@ START_TEST(getif_sends_the_value_only_when_it_changed)
 	expect(c, other, "GETIF m:a 0000000000000000");
 	expect(c, other, "GETIF m:a none");
 	expect(c, same, "GETIF m:a %s", digest);
+	ck_assert_int_eq(ask_stat(c, "plain", "memory_hits"), 3); /* also the first, for which the value was looked through */
 	harness_free(h);
 }
 END_TEST
