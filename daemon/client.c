@@ -108,7 +108,7 @@ struct slot *call_defer(struct call *call)
 	if (!call->slot)
 		call->slot = slot_new(c);
 	call->slot->latency = command_latency(call);
-	call->slot->began_us = clock_us();
+	call->slot->began_us = clock_turn_us();
 	call->slot->lane = (uint8_t)command_lane(call);
 	c->pending[call->slot->lane]++;
 	return call->slot;
@@ -532,7 +532,7 @@ void slot_done(struct slot *s)
 		return;
 	}
 	if (s->latency)
-		histogram_add(s->latency, clock_us() - s->began_us);
+		histogram_add(s->latency, clock_turn_us() - s->began_us);
 	mark_done(s);
 	c->pending[s->lane]--;
 	count_output(c);

@@ -29,7 +29,7 @@ struct slot {
 	struct client *client;          /* NULL once the client has gone, and in a part of a reply */
 	struct out out;
 	int resp;                       /* RESP version to encode in */
-	struct histogram *latency;      /* counts how long it takes from began_us (clock_us); NULL: it is a part */
+	struct histogram *latency;      /* counts how long it takes from began_us (clock_turn_us); NULL: it is a part */
 	int64_t began_us;
 	uint8_t lane;                   /* enum lane, of the request while it is pending */
 	bool is_silent;                 /* the client wants no reply */

@@ -6,7 +6,7 @@
 
 #define SLACK_MS 3               /* two clocks read one after the other may seem to differ by so much */
 
-static int64_t now_ms, skew_ms;
+static int64_t now_us, now_ms, skew_ms;
 static int64_t epoch_ms;         /* clock_wall_ms minus clock_ms */
 
 static int64_t read_us(clockid_t id)
@@ -18,12 +18,18 @@ static int64_t read_us(clockid_t id)
 
 void clock_update(void)
 {
-	now_ms = read_us(CLOCK_BOOTTIME) / 1000 + skew_ms;
+	now_us = clock_us();
+	now_ms = now_us / 1000;
 }
 
 int64_t clock_ms(void)
 {
 	return now_ms;
+}
+
+int64_t clock_turn_us(void)
+{
+	return now_us;
 }
 
 /* The difference of the clocks moves only if one was set, so that a time converted there and

@@ -15,6 +15,9 @@ int64_t clock_ms(void);
  * other programs read or say. */
 int64_t clock_wall_ms(void);
 
+/* The same moment as clock_ms in microseconds: for how long requests took, which is so measured in whole turns. */
+int64_t clock_turn_us(void);
+
 /* Microseconds that never go back, read now: for measuring durations. */
 int64_t clock_us(void);
 

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../proto/buf.h"
 #include "clock.h"
@@ -48,7 +49,6 @@ static void land(struct flight *f)
 	value_unref(f->value);
 	if (f->soft)
 		event_free(f->soft);
-	free((char *)f->node.key.data);
 	free(f);
 }
 
@@ -208,8 +208,9 @@ void flights_free(struct flights *all)
 
 static struct flight *flight_new(struct flights *all, const struct conf_type *type, const struct key *key)
 {
-	struct flight *f = xcalloc(1, sizeof(*f));
-	f->node.key = key_dup(key);
+	struct flight *f = xcalloc(1, sizeof(*f) + key->len + 1);
+	memcpy(f->key, key->data, key->len);
+	f->node.key = (struct key){.data = f->key, .len = key->len, .hash = key->hash};
 	f->all = all;
 	f->type = type;
 	f->began_ms = clock_ms();

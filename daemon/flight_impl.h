@@ -52,7 +52,7 @@ struct held {
 };
 
 struct flight {
-	struct keynode node;            /* owns the bytes of its key */
+	struct keynode node;            /* its key has its bytes in key */
 	struct flights *all;
 	const struct conf_type *type;
 	bool has_moved;                 /* the key is another type's since: this try goes on as what it was, the next one does not */
@@ -90,6 +90,7 @@ struct flight {
 
 	struct event *soft;             /* soft_timeout; made when first needed */
 	char error[ERROR_MAX];
+	char key[];                     /* with a NUL behind it, for the drivers' sake */
 };
 
 struct flights {

@@ -50,18 +50,6 @@ void out_move(struct out *o, struct out *from)
 	out_fini(from);
 }
 
-void out_copy(const struct out *o, struct buf *to)
-{
-	size_t at = 0;
-	for (size_t i = 0; i < o->n_refs; i++) {
-		buf_add(to, o->bytes.data + at, o->refs[i].at - at);
-		buf_add(to, o->refs[i].value->data, o->refs[i].value->len);
-		at = o->refs[i].at;
-	}
-	buf_add(to, o->bytes.data + at, o->bytes.len - at);
-	to->failed |= o->bytes.failed;
-}
-
 size_t out_pending(const struct out *o)
 {
 	return o->bytes.len - o->sent + o->ref_bytes - o->ref_sent;

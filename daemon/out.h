@@ -39,9 +39,6 @@ void out_add_value(struct out *o, struct value *v);
  * that memory ran out: what is there then must not be sent. */
 void out_move(struct out *o, struct out *from);
 
-/* Appends all of o, of which nothing has been sent, to a buffer: values are copied. */
-void out_copy(const struct out *o, struct buf *to);
-
 /* Bytes not sent yet. */
 size_t out_pending(const struct out *o);
 

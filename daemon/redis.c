@@ -157,11 +157,10 @@ const char *redis_unwritable(const struct redis *r)
 
 static void send_key_command(struct redis_op *op, redis_take_fn take, const char *word, const struct key *key)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 2);
-	redis_add_word(&b, word);
-	reply_add_bulk(&b, key->data, key->len);
-	redis_op_send(op, take, &b);
+	struct buf *b = &redis_op_begin(op, take)->bytes;
+	reply_add_array(b, 2);
+	redis_add_word(b, word);
+	reply_add_bulk(b, key->data, key->len);
 }
 
 /* ---- reading ---- */
@@ -251,15 +250,14 @@ static size_t add_set_options(struct buf *b, const struct redis_set *how)
 void redis_op_send_set(struct redis_op *op, redis_take_fn take, const struct key *key, struct value *value,
 	const struct redis_set *how)
 {
-	struct out o = OUT_INIT;
+	struct out *o = redis_op_begin(op, take);
 	struct buf options = BUF_INIT;
-	reply_add_array(&o.bytes, 3 + add_set_options(&options, how));
-	redis_add_word(&o.bytes, "SET");
-	reply_add_bulk(&o.bytes, key->data, key->len);
-	out_add_value(&o, value);
-	buf_add(&o.bytes, options.data, options.len);
+	reply_add_array(&o->bytes, 3 + add_set_options(&options, how));
+	redis_add_word(&o->bytes, "SET");
+	reply_add_bulk(&o->bytes, key->data, key->len);
+	out_add_value(o, value);
+	buf_add(&o->bytes, options.data, options.len);
 	buf_free(&options);
-	redis_op_send_out(op, take, &o);
 }
 
 /* A command on one key: its name, and the words behind the key. */
@@ -283,23 +281,22 @@ static const char window_script[] =
 static void send_words(struct redis_op *op, redis_take_fn take, const struct key *key, struct words *w,
 	const struct redis_window *stale, const char *absent)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, w->n + (stale->below_ms ? 8 : 2));
+	struct buf *b = &redis_op_begin(op, take)->bytes;
+	reply_add_array(b, w->n + (stale->below_ms ? 8 : 2));
 	if (stale->below_ms) {
-		redis_add_word(&b, "EVAL");
-		redis_add_word(&b, window_script);
-		redis_add_word(&b, "1");
-		reply_add_bulk(&b, key->data, key->len);
-		redis_add_number(&b, stale->from_ms);
-		redis_add_number(&b, stale->below_ms);
-		redis_add_word(&b, absent);
+		redis_add_word(b, "EVAL");
+		redis_add_word(b, window_script);
+		redis_add_word(b, "1");
+		reply_add_bulk(b, key->data, key->len);
+		redis_add_number(b, stale->from_ms);
+		redis_add_number(b, stale->below_ms);
+		redis_add_word(b, absent);
 	}
-	redis_add_word(&b, w->name);
+	redis_add_word(b, w->name);
 	if (!stale->below_ms)
-		reply_add_bulk(&b, key->data, key->len);
-	buf_add(&b, w->rest.data, w->rest.len);
+		reply_add_bulk(b, key->data, key->len);
+	buf_add(b, w->rest.data, w->rest.len);
 	buf_free(&w->rest);
-	redis_op_send(op, take, &b);
 }
 
 /* A stale value is as good as none, but for a write that is to happen only if there is one. */
@@ -338,15 +335,14 @@ void redis_write(struct redis *r, const struct key *key, struct value *value, in
  * Redis's statistics). */
 static void send_delete(struct redis_op *op, redis_take_fn take, const struct key *keys, size_t n, bool leases)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, n + 1);
-	redis_add_word(&b, leases ? "UNLINK" : "DEL");
+	struct buf *b = &redis_op_begin(op, take)->bytes;
+	reply_add_array(b, n + 1);
+	redis_add_word(b, leases ? "UNLINK" : "DEL");
 	for (size_t i = 0; i < n; i++)
 		if (leases)
-			redis_add_lease(&b, &keys[i]);
+			redis_add_lease(b, &keys[i]);
 		else
-			reply_add_bulk(&b, keys[i].data, keys[i].len);
-	redis_op_send(op, take, &b);
+			reply_add_bulk(b, keys[i].data, keys[i].len);
 }
 
 void redis_delete(struct redis *r, const struct key *keys, size_t n, redis_done_fn done, void *arg)
@@ -431,10 +427,8 @@ bool redis_passes(const struct redis *r)
 
 void redis_pass(struct redis *r, struct redis_route route, const char *bytes, size_t len, redis_bytes_fn done, void *arg)
 {
-	if (r->open)
-		redis_transaction_relay(r->open, bytes, len, done, arg);
-	else
-		redis_link_relay(redis_relay_of(r, route), bytes, len, 1, done, arg);
+	struct out *o = r->open ? redis_transaction_relay(r->open, done, arg) : redis_link_begin_relay(redis_relay_of(r, route), 1, done, arg);
+	buf_add(&o->bytes, bytes, len);
 }
 
 /* ---- scanning ---- */
@@ -464,15 +458,14 @@ static void scan_on_reply(void *arg, const redisReply *reply, const char *reason
 
 static void scan_step(struct scan *s, const char *cursor)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 6);
-	redis_add_word(&b, "SCAN");
-	redis_add_word(&b, cursor);
-	redis_add_word(&b, "MATCH");
-	redis_add_word(&b, s->pattern);
-	redis_add_word(&b, "COUNT");
-	redis_add_word(&b, SCAN_COUNT);
-	redis_link_send_buf(s->redis->link, &b, scan_on_reply, s);
+	struct buf *b = &redis_link_begin(s->redis->link, scan_on_reply, s)->bytes;
+	reply_add_array(b, 6);
+	redis_add_word(b, "SCAN");
+	redis_add_word(b, cursor);
+	redis_add_word(b, "MATCH");
+	redis_add_word(b, s->pattern);
+	redis_add_word(b, "COUNT");
+	redis_add_word(b, SCAN_COUNT);
 }
 
 static void scan_finish(struct scan *s, enum redis_status status, const char *error)

@@ -71,10 +71,9 @@ static void ignore_result(void *arg, const struct redis_result *r)
 
 static void send_word(struct redis_op *op, redis_take_fn take, const char *word)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 1);
-	redis_add_word(&b, word);
-	redis_op_send(op, take, &b);
+	struct buf *b = &redis_op_begin(op, take)->bytes;
+	reply_add_array(b, 1);
+	redis_add_word(b, word);
 }
 
 static void unwatch(struct redis *r)
@@ -201,28 +200,27 @@ static void take_exec(struct redis_op *op, const redisReply *reply)
 
 static void send_del(struct redis_op *op, const struct key *key, bool lease)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 2);
-	redis_add_word(&b, "DEL");
+	struct buf *b = &redis_op_begin(op, NULL)->bytes;
+	reply_add_array(b, 2);
+	redis_add_word(b, "DEL");
 	if (lease)
-		redis_add_lease(&b, key);
+		redis_add_lease(b, key);
 	else
-		reply_add_bulk(&b, key->data, key->len);
-	redis_op_send(op, NULL, &b);
+		reply_add_bulk(b, key->data, key->len);
 }
 
 /* In place of the lease: what others are told of a key that does not exist. */
 static void send_absence(struct redis_op *op, const struct fill *f)
 {
-	struct buf b = BUF_INIT, told = BUF_INIT;
+	struct buf *b = &redis_op_begin(op, NULL)->bytes;
+	struct buf told = BUF_INIT;
 	buf_addf(&told, f->ttl_ms ? "!absent" : "?absent %s", f->token);
-	reply_add_array(&b, 5);
-	redis_add_word(&b, "SET");
-	redis_add_lease(&b, &f->key);
-	reply_add_bulk(&b, told.data, told.len);
-	redis_add_word(&b, "PX");
-	redis_add_number(&b, f->ttl_ms ? f->ttl_ms : REDIS_AWAITED_TOLD_MS);
-	redis_op_send(op, NULL, &b);
+	reply_add_array(b, 5);
+	redis_add_word(b, "SET");
+	redis_add_lease(b, &f->key);
+	reply_add_bulk(b, told.data, told.len);
+	redis_add_word(b, "PX");
+	redis_add_number(b, f->ttl_ms ? f->ttl_ms : REDIS_AWAITED_TOLD_MS);
 	buf_free(&told);
 }
 
@@ -292,21 +290,19 @@ static void take_check(struct redis_op *op, const redisReply *reply)
 static void batch_check(struct batch *b)
 {
 	struct redis_op *op = redis_op_new(b->redis, on_checked, b);
-	struct buf watch = BUF_INIT;
+	struct buf *watch = &redis_op_begin(op, NULL)->bytes;
 	const struct fill *f;
 	b->checked = TAILQ_FIRST(&b->fills);
-	reply_add_array(&watch, 1 + 2 * b->n);
-	redis_add_word(&watch, "WATCH");
+	reply_add_array(watch, 1 + 2 * b->n);
+	redis_add_word(watch, "WATCH");
 	TAILQ_FOREACH(f, &b->fills, link) {
-		reply_add_bulk(&watch, f->key.data, f->key.len);
-		redis_add_lease(&watch, &f->key);
+		reply_add_bulk(watch, f->key.data, f->key.len);
+		redis_add_lease(watch, &f->key);
 	}
-	redis_op_send(op, NULL, &watch);
 	TAILQ_FOREACH(f, &b->fills, link) {
-		struct buf check = BUF_INIT;
-		redis_begin_script(&check, check_script, &f->key, &f->key, 1);
-		redis_add_word(&check, f->token);
-		redis_op_send(op, take_check, &check);
+		struct buf *check = &redis_op_begin(op, take_check)->bytes;
+		redis_begin_script(check, check_script, &f->key, &f->key, 1);
+		redis_add_word(check, f->token);
 	}
 }
 
@@ -357,8 +353,7 @@ void redis_fill(struct redis *r, const struct key *key, const char *token, struc
 
 void redis_unfill(struct redis *r, const struct key *key, struct value *value)
 {
-	struct out o = OUT_INIT;
-	redis_begin_script(&o.bytes, unfill_script, key, key, 1);
-	out_add_value(&o, value);
-	redis_op_send_out(redis_op_new(r, ignore_result, NULL), NULL, &o);
+	struct out *o = redis_op_begin(redis_op_new(r, ignore_result, NULL), NULL);
+	redis_begin_script(&o->bytes, unfill_script, key, key, 1);
+	out_add_value(o, value);
 }

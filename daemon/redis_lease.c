@@ -20,6 +20,7 @@
 #include "../conf/conf.h"
 #include "../proto/buf.h"
 #include "../proto/reply.h"
+#include "out.h"
 #include "redis_op.h"
 
 #define LEASE_PREFIX CONF_OWN_PREFIX "lease:{"
@@ -112,16 +113,15 @@ static void take_lease(struct redis_op *op, const redisReply *reply)
 void redis_acquire(struct redis *r, const struct key *key, const struct redis_bid *bid, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);
-	struct buf b = BUF_INIT;
-	redis_begin_script(&b, acquire_script, key, key, 7);
-	redis_add_word(&b, bid->token);
-	redis_add_number(&b, bid->lease_ms);
-	redis_add_word(&b, claims[bid->claim]);
-	redis_add_word(&b, bid->awaited);
-	redis_add_number(&b, bid->left_ms);
-	redis_add_number(&b, bid->defies_failure);
-	redis_add_number(&b, redis_coherence(r) != COHERENCE_TRACKING);
-	redis_op_send(op, take_lease, &b);
+	struct buf *b = &redis_op_begin(op, take_lease)->bytes;
+	redis_begin_script(b, acquire_script, key, key, 7);
+	redis_add_word(b, bid->token);
+	redis_add_number(b, bid->lease_ms);
+	redis_add_word(b, claims[bid->claim]);
+	redis_add_word(b, bid->awaited);
+	redis_add_number(b, bid->left_ms);
+	redis_add_number(b, bid->defies_failure);
+	redis_add_number(b, redis_coherence(r) != COHERENCE_TRACKING);
 }
 
 static void take_told(struct redis_op *op, const redisReply *reply)
@@ -132,11 +132,10 @@ static void take_told(struct redis_op *op, const redisReply *reply)
 void redis_told_absent(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, 2);
-	redis_add_word(&b, "GET");
-	redis_add_lease(&b, key);
-	redis_op_send(op, take_told, &b);
+	struct buf *b = &redis_op_begin(op, take_told)->bytes;
+	reply_add_array(b, 2);
+	redis_add_word(b, "GET");
+	redis_add_lease(b, key);
 }
 
 /* A lease that cannot be renewed or given back runs out by itself. */
@@ -148,26 +147,25 @@ static void ignore_result(void *arg, const struct redis_result *r)
 void redis_renew(struct redis *r, const struct key *key, const char *token, int64_t lease_ms)
 {
 	struct redis_op *op = redis_op_new(r, ignore_result, NULL);
-	struct buf b = BUF_INIT;
-	redis_begin_script(&b, renew_script, NULL, key, 2);
-	redis_add_word(&b, token);
-	redis_add_number(&b, lease_ms);
-	redis_op_send(op, NULL, &b);
+	struct buf *b = &redis_op_begin(op, NULL)->bytes;
+	redis_begin_script(b, renew_script, NULL, key, 2);
+	redis_add_word(b, token);
+	redis_add_number(b, lease_ms);
 }
 
 void redis_release(struct redis *r, const struct key *key, const char *token, enum redis_lease outcome,
 	const char *error, int64_t tell_ms)
 {
 	struct redis_op *op = redis_op_new(r, ignore_result, NULL);
-	struct buf b = BUF_INIT, told = BUF_INIT;
+	struct buf *b = &redis_op_begin(op, NULL)->bytes;
+	struct buf told = BUF_INIT;
 	if (outcome == REDIS_LEASE_UNSTORED)
 		buf_addf(&told, "?unstored %s", token);
 	else if (outcome == REDIS_LEASE_FAILED && tell_ms > 0)
 		buf_addf(&told, "!failed %s", error);
-	redis_begin_script(&b, release_script, NULL, key, 3);
-	redis_add_word(&b, token);
-	reply_add_bulk(&b, told.data, told.len);
-	redis_add_number(&b, outcome == REDIS_LEASE_UNSTORED ? REDIS_AWAITED_TOLD_MS : tell_ms);
-	redis_op_send(op, NULL, &b);
+	redis_begin_script(b, release_script, NULL, key, 3);
+	redis_add_word(b, token);
+	reply_add_bulk(b, told.data, told.len);
+	redis_add_number(b, outcome == REDIS_LEASE_UNSTORED ? REDIS_AWAITED_TOLD_MS : tell_ms);
 	buf_free(&told);
 }

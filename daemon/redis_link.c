@@ -29,7 +29,7 @@ struct call {
 	TAILQ_ENTRY(call) link;
 	struct redis_link *owner;
 	int64_t sent_ms;
-	int64_t sent_us;                /* clock_us, where that is measured */
+	int64_t sent_us;                /* clock_turn_us */
 	redis_reply_fn done;
 	redis_bytes_fn relay;           /* in the place of done */
 	unsigned n_replies;             /* still to come; the last is relayed */
@@ -166,7 +166,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static struct call *call_new(struct redis_link *l)
 {
 	struct call *c = xmalloc(sizeof(*c));
-	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .sent_us = l->options.latency ? clock_us() : 0};
+	*c = (struct call){.owner = l, .sent_ms = clock_ms(), .sent_us = clock_turn_us()};
 	l->stats.pending++;
 	return c;
 }
@@ -174,7 +174,7 @@ static struct call *call_new(struct redis_link *l)
 static void measure(const struct call *c)
 {
 	if (c->owner->options.latency)
-		histogram_add(c->owner->options.latency, clock_us() - c->sent_us);
+		histogram_add(c->owner->options.latency, clock_turn_us() - c->sent_us);
 }
 
 /* It is up and has answered: what failed before is over. */
@@ -215,6 +215,7 @@ static void on_refused(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	clock_update();
 	TAILQ_CONCAT(&now, &l->refused_calls, link);
+	out_fini(&l->unsent);
 	while (!TAILQ_EMPTY(&now))
 		finish(&now, TAILQ_FIRST(&now), NULL, l->reason);
 }
@@ -257,7 +258,7 @@ void redis_link_send_step(struct redis_link *l, const struct buf *b, redis_reply
 	redis_link_update_deadline(l);
 }
 
-/* c's command is the last in l->out. */
+/* c's command is the last in l->out, or is to be. */
 static void send_soon(struct redis_link *l, struct call *c)
 {
 	l->stats.commands++;
@@ -266,26 +267,25 @@ static void send_soon(struct redis_link *l, struct call *c)
 	redis_link_update_deadline(l);
 }
 
-void redis_link_send(struct redis_link *l, struct out *command, redis_reply_fn done, void *arg)
+/* Where c's command goes. */
+static struct out *begin(struct redis_link *l, struct call *c)
+{
+	if (l->state == LINK_UP) {
+		send_soon(l, c);
+		return &l->out;
+	}
+	refuse(l, c);
+	out_fini(&l->unsent);
+	return &l->unsent;
+}
+
+struct out *redis_link_begin(struct redis_link *l, redis_reply_fn done, void *arg)
 {
 	struct call *c = call_new(l);
 	c->done = done;
 	c->arg = arg;
 	c->n_replies = 1;
-	if (l->state == LINK_UP) {
-		out_move(&l->out, command);
-		send_soon(l, c);
-	} else {
-		out_fini(command);
-		refuse(l, c);
-	}
-}
-
-void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg)
-{
-	struct out o = {.bytes = *b};
-	*b = (struct buf)BUF_INIT;
-	redis_link_send(l, &o, done, arg);
+	return begin(l, c);
 }
 
 /* ---- replies ---- */
@@ -297,6 +297,17 @@ static void finish_read(struct redis_link *l, struct call *c)
 	measure(c);
 }
 
+/* Most replies are short, and come in one piece. */
+static void read_reply(struct redis_link *l, const struct call *c, const char *data, size_t len, bool is_end)
+{
+	bool is_whole = is_end && !l->reading.has_begun;
+	if (is_whole && redis_reply_read_short(data, len, c->done, c->arg))
+		return;
+	redis_reading_add(&l->reading, data, len);
+	if (is_end)
+		redis_reading_end(&l->reading, c->done, c->arg);
+}
+
 /* Bytes of the reply that c is for; c is gone after the last. */
 static void take(struct redis_link *l, struct call *c, const char *data, size_t len, bool is_end)
 {
@@ -305,9 +316,7 @@ static void take(struct redis_link *l, struct call *c, const char *data, size_t 
 	if (c->relay)
 		c->relay(c->arg, data, len, is_end, "");
 	else
-		redis_reading_add(&l->reading, data, len);
-	if (!c->relay && is_end)
-		redis_reading_end(&l->reading, c->done, c->arg);
+		read_reply(l, c, data, len, is_end);
 	if (is_end)
 		free(c);
 }
@@ -372,15 +381,9 @@ static struct call *relayed_call(struct redis_link *l, unsigned n_replies, redis
 	return c;
 }
 
-void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg)
+struct out *redis_link_begin_relay(struct redis_link *l, unsigned n_replies, redis_bytes_fn done, void *arg)
 {
-	struct call *c = relayed_call(l, n_replies, done, arg);
-	if (l->state == LINK_UP) {
-		buf_add(&l->out.bytes, bytes, len);
-		send_soon(l, c);
-	} else {
-		refuse(l, c);
-	}
+	return begin(l, relayed_call(l, n_replies, done, arg));
 }
 
 /* A server that does not speak RESP3 is a relay in RESP2. The reply is that to DISCARD, so it shows whether
@@ -454,6 +457,7 @@ void redis_link_free(struct redis_link *l)
 		redis_link_drop(l, "shutting down");
 	while (!TAILQ_EMPTY(&l->refused_calls))
 		on_refused(-1, 0, l);
+	out_fini(&l->unsent);
 	assert(TAILQ_EMPTY(&l->calls));
 	event_free(l->retry);
 	event_free(l->deadline);

@@ -38,7 +38,7 @@ struct redis_link_options {
 	redis_reply_fn on_message;      /* each message: ["message", channel, payload] */
 	void *arg;                      /* of both callbacks */
 
-	/* A relay: it carries commands by redis_link_relay only. */
+	/* A relay: it carries commands by redis_link_begin_relay only. */
 	int relay_resp;                 /* 2 or 3: the version its replies are in, if Redis speaks it; 0: no relay */
 
 	bool is_held;                   /* as after redis_link_hold(l, true) */
@@ -71,16 +71,14 @@ int64_t redis_link_client_id(const struct redis_link *l);
 /* Gives the connection up, as after a time-out, and makes a new one. */
 void redis_link_restart(struct redis_link *l, const char *reason);
 
-/* Sends one command, formatted as RESP, which is empty then; values in it are sent from where they are. done is called
- * exactly once, never before this has returned; soon with NULL when the link is not up. */
-void redis_link_send(struct redis_link *l, struct out *command, redis_reply_fn done, void *arg);
+/* Begins a command: returns where to append it, formatted as RESP, before anything else is asked of the link; values
+ * in it are sent from where they are. done is called exactly once, never before the loop turns; soon with NULL when the
+ * link is not up. */
+struct out *redis_link_begin(struct redis_link *l, redis_reply_fn done, void *arg);
 
-/* The same for a command that is all in b. */
-void redis_link_send_buf(struct redis_link *l, struct buf *b, redis_reply_fn done, void *arg);
-
-/* On a relay: sends n_replies commands, all of them in bytes, and hands on the reply to the
- * last, piece by piece; the others are dropped. The last call of done tells is_end or NULL. */
-void redis_link_relay(struct redis_link *l, const char *bytes, size_t len, unsigned n_replies, redis_bytes_fn done, void *arg);
+/* On a relay, and for n_replies commands that are appended together: done is handed the reply to the last
+ * of them, piece by piece; the others are dropped. Its last call tells is_end or NULL. */
+struct out *redis_link_begin_relay(struct redis_link *l, unsigned n_replies, redis_bytes_fn done, void *arg);
 
 struct redis_link_stats {
 	uint64_t commands, timeouts, connects, drops;

@@ -36,6 +36,7 @@ struct redis_link {
 	struct event *deadline;                 /* connecting, or the first call */
 	struct event *refused;                  /* answers calls made while down */
 	struct out out;                         /* commands on their way, once it is_ours */
+	struct out unsent;                      /* that of the last which was refused */
 	struct call_list calls, refused_calls;
 	int64_t progress_ms;                    /* when bytes last came, or part of something large went */
 	int64_t connect_deadline_ms;

@@ -18,6 +18,8 @@ struct redis_op *redis_op_new(struct redis *r, redis_done_fn done, void *arg)
 	op->sent_ms = clock_ms();
 	op->done = done;
 	op->arg = arg;
+	op->takes = op->few;
+	op->cap = REDIS_OP_FEW;
 	return op;
 }
 
@@ -56,31 +58,29 @@ static void on_reply(void *arg, const redisReply *reply, const char *reason)
 	op->done(op->arg, &op->result);
 	value_unref(op->result.value);
 	free(op->error);
-	free(op->takes);
+	if (op->takes != op->few)
+		free(op->takes);
 	free(op);
 }
 
-void redis_op_send_out(struct redis_op *op, redis_take_fn take, struct out *o)
+static void add_take(struct redis_op *op, redis_take_fn take)
 {
 	if (op->n_replies == op->cap) {
-		op->cap = op->cap ? op->cap * 2 : 4;
-		op->takes = xrealloc(op->takes, op->cap * sizeof(*op->takes));
+		bool is_first = op->takes == op->few;
+		op->cap *= 2;
+		op->takes = xrealloc(is_first ? NULL : op->takes, op->cap * sizeof(*op->takes));
+		if (is_first)
+			memcpy(op->takes, op->few, sizeof(op->few));
 	}
 	op->takes[op->n_replies++] = take;
-	op->is_of_transaction = op->redis->open;
-	if (!op->redis->open) {
-		redis_link_send(op->redis->link, o, on_reply, op);
-		return;
-	}
-	redis_transaction_add(op->redis->open, o, on_reply, op);
-	out_fini(o);
 }
 
-void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b)
+struct out *redis_op_begin(struct redis_op *op, redis_take_fn take)
 {
-	struct out o = {.bytes = *b};
-	*b = (struct buf)BUF_INIT;
-	redis_op_send_out(op, take, &o);
+	struct transaction *open = op->redis->open;
+	add_take(op, take);
+	op->is_of_transaction = open;
+	return open ? redis_transaction_add(open, on_reply, op) : redis_link_begin(op->redis->link, on_reply, op);
 }
 
 void redis_add_word(struct buf *b, const char *word)

@@ -47,12 +47,15 @@ struct redis {
 	struct filling filling;
 };
 
+#define REDIS_OP_FEW 2          /* most operations have no more replies */
+
 struct redis_op;
 typedef void (*redis_take_fn)(struct redis_op *op, const redisReply *reply);
 
 struct redis_op {
 	struct redis *redis;
 	redis_take_fn *takes;           /* how to read the replies, in order; NULL: not at all */
+	redis_take_fn few[REDIS_OP_FEW];        /* where they are at first */
 	unsigned n_replies, taken, cap;
 	bool is_of_transaction;         /* that of redis_transaction_begin */
 	int64_t sent_ms;
@@ -65,16 +68,15 @@ struct redis_op {
 /* An operation, freed by itself when done has been called after its last reply. */
 struct redis_op *redis_op_new(struct redis *r, redis_done_fn done, void *arg);
 
-/* Sends a command as part of op and frees b. No reply arrives before this has returned. */
-void redis_op_send(struct redis_op *op, redis_take_fn take, struct buf *b);
-void redis_op_send_out(struct redis_op *op, redis_take_fn take, struct out *o);         /* likewise */
+/* Begins a command of op: returns where to append it, before anything else is asked of Redis. No reply arrives before the loop turns. */
+struct out *redis_op_begin(struct redis_op *op, redis_take_fn take);
 
 /* From a take function: it went wrong. The first trouble is the one that is told. */
 void redis_op_fail(struct redis_op *op, enum redis_status status, const char *error);
 
-/* A command for the transaction that is open; its reply comes through done, or relayed. */
-void redis_transaction_add(struct transaction *t, const struct out *command, redis_reply_fn done, void *arg);
-void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg);
+/* A command for the transaction that is open: returns where to append it; its reply comes through done, or relayed. */
+struct out *redis_transaction_add(struct transaction *t, redis_reply_fn done, void *arg);
+struct out *redis_transaction_relay(struct transaction *t, redis_bytes_fn relayed, void *arg);
 
 /* Gives out at once what is left of the replies that are here. */
 void redis_transactions_finish(struct redis *r);

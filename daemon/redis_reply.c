@@ -10,6 +10,11 @@
 
 #define LARGE_REPLY 16384       /* a string from this size on becomes a value */
 #define IN_A_VALUE 1
+#define SHORT_REPLY 1024        /* bytes up to which one is read without hiredis */
+
+/* What may be short, and what hiredis calls it. */
+static const char short_types[] = "$:+-";
+static const int reply_types[] = {REDIS_REPLY_STRING, REDIS_REPLY_INTEGER, REDIS_REPLY_STATUS, REDIS_REPLY_ERROR};
 
 /* hiredis keeps a pointer to the table, so it is made once. A large string at the
  * top level of a reply lives in a value; its redisReply points into it. */
@@ -81,8 +86,28 @@ static void give(redisReader *reader, redis_reply_fn done, void *arg)
 		free_object(reply);
 }
 
+bool redis_reply_read_short(const char *data, size_t len, redis_reply_fn done, void *arg)
+{
+	struct reply_element e;
+	char text[SHORT_REPLY];
+	if (len > SHORT_REPLY || reply_element(data, len, &e) != len)
+		return false;
+	const char *type = strchr(short_types, e.type);
+	if (!type)
+		return false;
+	bool is_nil = e.type == '$' && e.number < 0;
+	memcpy(text, e.data, e.len); /* for a NUL behind it, as hiredis puts one there */
+	text[e.len] = '\0';
+	redisReply r = {.type = is_nil ? REDIS_REPLY_NIL : reply_types[type - short_types], .integer = e.type == ':' ? e.number : 0,
+		.str = text, .len = e.len};
+	done(arg, &r, "");
+	return true;
+}
+
 void redis_reply_read(const char *data, size_t len, redis_reply_fn done, void *arg)
 {
+	if (redis_reply_read_short(data, len, done, arg))
+		return;
 	redisReader *reader = new_reader();
 	if (reader)
 		(void)redisReaderFeed(reader, data, len); /* failed: so does what follows */

@@ -30,7 +30,10 @@ void redis_reading_end(struct redis_reading *r, redis_reply_fn done, void *arg);
 /* Gives up what is in work, and all memory; then as {0}. */
 void redis_reading_fini(struct redis_reading *r);
 
-/* Calls done with the reply (RESP2) in these bytes, which are all of it. */
+/* Calls done with the reply (RESP2) in these bytes, which are all of it, if it is no array and short; else returns false. */
+bool redis_reply_read_short(const char *data, size_t len, redis_reply_fn done, void *arg);
+
+/* The same, whatever it is. */
 void redis_reply_read(const char *data, size_t len, redis_reply_fn done, void *arg);
 
 /* The bytes of a string reply as a value: a reference to where the reply has them

@@ -39,7 +39,7 @@ struct failure {
 struct transaction {
 	struct redis *redis;
 	struct redis_route route;
-	struct buf commands;
+	struct out commands;
 	struct buf reply;               /* EXEC's, as it comes in */
 	struct failure failure;
 	size_t told, at;                /* so many members have their replies; where the next one begins */
@@ -55,9 +55,9 @@ struct transaction {
 void redis_transaction_begin(struct redis *r, struct redis_route route)
 {
 	struct transaction *t = xcalloc(1, sizeof(*t));
-	*t = (struct transaction){.redis = r, .route = route};
-	reply_add_array(&t->commands, 1);
-	redis_add_word(&t->commands, "MULTI");
+	*t = (struct transaction){.redis = r, .route = route, .commands = OUT_INIT};
+	reply_add_array(&t->commands.bytes, 1);
+	redis_add_word(&t->commands.bytes, "MULTI");
 	r->open = t;
 }
 
@@ -82,24 +82,24 @@ static void add_member(struct transaction *t, const struct member *m)
 	t->members[t->n++] = *m;
 }
 
-void redis_transaction_add(struct transaction *t, const struct out *command, redis_reply_fn done, void *arg)
+struct out *redis_transaction_add(struct transaction *t, redis_reply_fn done, void *arg)
 {
-	out_copy(command, &t->commands);
 	add_member(t, &(struct member){.done = done, .arg = arg});
+	return &t->commands;
 }
 
-void redis_transaction_relay(struct transaction *t, const char *bytes, size_t len, redis_bytes_fn relayed, void *arg)
+struct out *redis_transaction_relay(struct transaction *t, redis_bytes_fn relayed, void *arg)
 {
-	buf_add(&t->commands, bytes, len);
 	t->is_mixed = true;
 	add_member(t, &(struct member){.relayed = relayed, .arg = arg});
+	return &t->commands;
 }
 
 static void transaction_free(struct transaction *t)
 {
 	if (t->more)
 		event_free(t->more);
-	buf_free(&t->commands);
+	out_fini(&t->commands);
 	buf_free(&t->reply);
 	buf_free(&t->failure.line);
 	free(t->failure.text);
@@ -243,15 +243,14 @@ static void on_bytes(void *arg, const char *data, size_t len, bool is_end, const
 static void send_all(struct transaction *t)
 {
 	struct redis_link *relay = redis_relay_of(t->redis, t->route);
-	reply_add_array(&t->commands, 1);
-	redis_add_word(&t->commands, "EXEC");
-	if (t->commands.failed) {
+	reply_add_array(&t->commands.bytes, 1);
+	redis_add_word(&t->commands.bytes, "EXEC");
+	if (t->commands.bytes.failed) {
 		fail_all(t, NULL, "out of memory for the transaction");
 	} else if (redis_link_up(relay) && !redis_link_transacts(relay)) {
 		fail_all(t, "NOPERM Redis does not allow MULTI to the user in redis.url", "");
 	} else {
-		redis_link_relay(relay, t->commands.data, t->commands.len, (unsigned)t->n + 2, on_bytes, t);
-		buf_free(&t->commands);
+		out_move(redis_link_begin_relay(relay, (unsigned)t->n + 2, on_bytes, t), &t->commands);
 	}
 }
 

@@ -24,6 +24,7 @@
 #include "../proto/reply.h"
 #include "clock.h"
 #include "log.h"
+#include "out.h"
 #include "redis_link.h"
 
 #define INVALIDATE_CHANNEL "__redis__:invalidate"
@@ -104,10 +105,9 @@ static void ignore_reply(void *arg, const redisReply *reply, const char *reason)
 
 static void say(struct redis_link *l, redis_reply_fn done, void *arg, size_t n, const char *const *words)
 {
-	struct buf b = BUF_INIT;
-	reply_add_array(&b, n);
-	add_words(&b, n, words);
-	redis_link_send_buf(l, &b, done, arg);
+	struct buf *b = &redis_link_begin(l, done, arg)->bytes;
+	reply_add_array(b, n);
+	add_words(b, n, words);
 }
 
 /* Perhaps it is not one connection that was lost but Redis: the data link shall find out
@@ -233,22 +233,20 @@ static void begin(struct tracking *t)
 {
 	if (!t->data_up || !t->sub_up)
 		return;
-	struct buf on = BUF_INIT;
 	char client[24];
 	bool is_covered = is_probe_covered(t);
-	snprintf(client, sizeof(client), "%" PRId64, redis_link_client_id(t->sub));
-	reply_add_array(&on, 7 + 2 * (t->options.n_prefixes + !is_covered));
-	add_words(&on, 7, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", client, "BCAST", "NOLOOP"});
-	for (size_t i = 0; i < t->options.n_prefixes; i++)
-		add_words(&on, 2, (const char *const[]){"PREFIX", t->options.prefixes[i]});
-	if (!is_covered)
-		add_words(&on, 2, (const char *const[]){"PREFIX", t->probe_key});
-
 	struct attempt *a = xmalloc(sizeof(*a));
 	*a = (struct attempt){.tracking = t, .number = ++t->attempt};
 	try_to_publish(t);
 	say(t->options.data, ignore_reply, NULL, 3, (const char *const[]){"CLIENT", "TRACKING", "OFF"});
-	redis_link_send_buf(t->options.data, &on, on_tracking, a);
+	struct buf *on = &redis_link_begin(t->options.data, on_tracking, a)->bytes;
+	snprintf(client, sizeof(client), "%" PRId64, redis_link_client_id(t->sub));
+	reply_add_array(on, 7 + 2 * (t->options.n_prefixes + !is_covered));
+	add_words(on, 7, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", client, "BCAST", "NOLOOP"});
+	for (size_t i = 0; i < t->options.n_prefixes; i++)
+		add_words(on, 2, (const char *const[]){"PREFIX", t->options.prefixes[i]});
+	if (!is_covered)
+		add_words(on, 2, (const char *const[]){"PREFIX", t->probe_key});
 }
 
 /* Changes may have been missed, though both connections are there. */
@@ -364,13 +362,13 @@ void tracking_publish(struct tracking *t, const struct key *keys, size_t n)
 	if (t->coherence != COHERENCE_PUBSUB && clock_ms() >= t->needed_until_ms)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		struct buf b = BUF_INIT, message = BUF_INIT;
+		struct buf *b = &redis_link_begin(t->options.data, on_published, t)->bytes;
+		struct buf message = BUF_INIT;
 		buf_addf(&message, "%s ", t->id);
 		buf_add(&message, keys[i].data, keys[i].len);
-		reply_add_array(&b, 3);
-		add_words(&b, 2, (const char *const[]){"PUBLISH", OWN_CHANNEL});
-		reply_add_bulk(&b, message.data, message.len);
-		redis_link_send_buf(t->options.data, &b, on_published, t);
+		reply_add_array(b, 3);
+		add_words(b, 2, (const char *const[]){"PUBLISH", OWN_CHANNEL});
+		reply_add_bulk(b, message.data, message.len);
 		buf_free(&message);
 	}
 }

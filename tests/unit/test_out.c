@@ -261,32 +261,6 @@ START_TEST(more_pieces_than_one_call_takes_keep_their_order)
 }
 END_TEST
 
-START_TEST(copy_has_the_bytes_of_values_in_their_places)
-{
-	struct out o = OUT_INIT;
-	struct buf copy = BUF_INIT, expected = BUF_INIT;
-	struct value *v = value_new(OUT_COPY_MAX + 1);
-	memset(v->data, 'v', v->len);
-	out_copy(&o, &copy);
-	ck_assert_uint_eq(copy.len, 0);
-	for (unsigned i = 0; i < 3; i++) {
-		buf_addf(&o.bytes, "before %u", i);
-		out_add_value(&o, v);
-		buf_addf(&expected, "before %u", i);
-		reply_add_bulk(&expected, v->data, v->len);
-	}
-	ck_assert_uint_eq(o.n_refs, 3);
-	out_copy(&o, &copy);
-	ck_assert_uint_eq(copy.len, expected.len);
-	ck_assert_mem_eq(copy.data, expected.data, copy.len);
-	out_fini(&o);
-	ck_assert_uint_eq(v->refs, 1);
-	value_unref(v);
-	buf_free(&copy);
-	buf_free(&expected);
-}
-END_TEST
-
 START_TEST(moved_output_follows_and_leaves_its_source_empty)
 {
 	struct line l;
@@ -445,7 +419,6 @@ int main(void)
 	tcase_add_test(tc, peer_that_has_gone_is_an_error_and_no_signal);
 	tcase_add_test(tc, dropped_output_lets_go_of_its_values);
 	tcase_add_test(tc, more_pieces_than_one_call_takes_keep_their_order);
-	tcase_add_test(tc, copy_has_the_bytes_of_values_in_their_places);
 	tcase_add_test(tc, moved_output_follows_and_leaves_its_source_empty);
 	tcase_add_test(tc, move_behind_output_partly_sent_keeps_all_places);
 	tcase_add_test(tc, what_was_sent_is_given_back_while_more_is_added);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../../daemon/clock.h"
+#include "../../daemon/out.h"
 #include "../../daemon/redis_link.h"
 #include "../../proto/reply_scan.h"
 #include "redis_rig.h"
@@ -54,7 +55,7 @@ static void teardown(void)
 static void relay_bytes(const char *bytes, size_t len, unsigned n_replies, struct relayed *r)
 {
 	clock_update();
-	redis_link_relay(link_, bytes, len, n_replies, on_relayed, r);
+	buf_add(&redis_link_begin_relay(link_, n_replies, on_relayed, r)->bytes, bytes, len);
 	ck_assert_msg(r->n_parts == 0, "answered before the call returned");
 }
 
@@ -517,7 +518,7 @@ START_TEST(call_may_follow_from_within_a_reply)
 		fake.text = closes ? "+PO" : "+PONG\r\n";
 		if (!link_)
 			bring_up(_i);
-		redis_link_relay(link_, ping, sizeof(ping) - 1, 1, on_first, &first);
+		buf_add_str(&redis_link_begin_relay(link_, 1, on_first, &first)->bytes, ping);
 		wait_relayed(&first);
 		wait_relayed(&second);
 		ck_assert(first.is_lost == closes && second.is_lost == closes);

@@ -167,8 +167,8 @@ START_TEST(values_of_any_size_come_as_they_are)
 		PASS(resp, &relays[0], "GET", "k");
 		redis_edit(redis, &key, &(struct redis_edit){.what = REDIS_EDIT_DELETE, .wants_value = true}, on_answer, &answers[2]);
 		end();
-		ck_assert_uint_eq(v->refs, 1);
 		expect_answer(&answers[0], REDIS_ANSWERED);
+		ck_assert_uint_eq(v->refs, 1); /* of a large one there was another while it went out */
 		expect_answer_value(&answers[1], bytes, lens[i]);
 		buf_add(&expected, header, (size_t)snprintf(header, sizeof(header), "$%zu\r\n", lens[i]));
 		buf_add(&expected, bytes, lens[i]);

@@ -11,6 +11,7 @@
 
 #include "../../conf/conf.h"
 #include "../../daemon/clock.h"
+#include "../../daemon/out.h"
 #include "../../daemon/redis.h"
 #include "../../daemon/redis_op.h"
 #include "../../daemon/value.h"
@@ -447,10 +448,8 @@ static void ignore_reply(void *arg, const redisReply *reply, const char *reason)
 
 START_TEST(lost_redirection_of_a_full_server_is_noticed)
 {
-	struct buf off = BUF_INIT;
 	make_full();
-	buf_add_str(&off, "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n");
-	redis_link_send_buf(a.redis->link, &off, ignore_reply, NULL);
+	buf_add_str(&redis_link_begin(a.redis->link, ignore_reply, NULL)->bytes, "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n");
 	run_until(a.n_states >= 2 && is_tracking(&a), NOTICED_MS);
 	told("DEL models:a");
 	run_until(has_heard(&a, "models:a"), LIMIT_MS);
