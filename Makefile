@@ -111,6 +111,11 @@ $(BUILD)/tests/bench/bench: $(BENCHMARK:%=$(BUILD)/tests/bench/%.o) $(BUILD)/pro
 $(BUILD)/tests/bench/floor: $(BUILD)/tests/bench/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
+# Preloaded into the daemon by the benchmark.
+$(BUILD)/tests/bench/turns.so: tests/bench/turns.c tests/bench/turns.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -O2 -fPIC -shared -D_GNU_SOURCE -o $@ $<
+
 # A simulator of eviction, with the real memory tier in it.
 $(BUILD)/tests/bench/hitratio: $(BUILD)/tests/bench/hitratio.o $(patsubst %,$(BUILD)/daemon/%.o,memory memory_entry memory_table memory_drop memory_order value key json) $(BUILD)/proto/buf.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -150,7 +155,7 @@ fuzz-run: $(FUZZ)
 
 bench:  ## measure beside Redis and memcached (under six minutes); BENCH=full takes long, BENCH=quick is for development
 	@tests/setup bench
-	@$(REMAKE) all $(BUILD)/tests/bench/bench $(BUILD)/tests/bench/floor
+	@$(REMAKE) all $(BUILD)/tests/bench/bench $(BUILD)/tests/bench/floor $(BUILD)/tests/bench/turns.so
 	@BUILD=$(BUILD) $(BUILD)/tests/bench/bench
 
 clients:  ## build, then run real Redis clients against the daemon (under a minute)

@@ -23,6 +23,7 @@
 
 #include "../../proto/buf.h"
 #include "load.h"
+#include "turns.h"
 
 #define START_LIMIT_NS 20000000000
 #define STOP_LIMIT_NS 10000000000
@@ -203,6 +204,22 @@ void server_start_daemon(struct server *s, const char *name, enum place place, c
 	free(file);
 	free(config);
 	free(text);
+}
+
+void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml, const char *turns_file)
+{
+	const char *build = getenv("BUILD");
+	char *file = server_path(turns_file), *preloaded = xasprintf("%s/tests/bench/turns.so", build ? build : "build"),
+		*whole = realpath(preloaded, NULL);
+	if (!whole)
+		die("%s: %s", preloaded, strerror(errno));
+	setenv(TURNS_FILE, file, 1);
+	setenv("LD_PRELOAD", whole, 1);
+	server_start_daemon(s, name, place, yaml);
+	unsetenv("LD_PRELOAD");
+	free(file);
+	free(preloaded);
+	free(whole);
 }
 
 void server_start_redis(struct server *s, const char *name, enum place place)

@@ -39,6 +39,9 @@ void server_start(struct server *s, const char *name, enum place place, const ch
 /* Starts the daemon; its configuration is these lines of YAML behind those that say where it listens. */
 void server_start_daemon(struct server *s, const char *name, enum place place, const char *yaml);
 
+/* The same, with turns.so preloaded, which writes what it sees in the file of that name in the folder. */
+void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml, const char *turns_file);
+
 /* Waits until the daemon hears of all changes in Redis. */
 void server_wait_tracking(const struct server *s);
 
