@@ -14,6 +14,7 @@
 
 #include "memory_entry.h"
 
+#define CACHED 16384            /* of a table of so many buckets the caches hold about all: there is nothing to wait for */
 #define LINE 64                 /* of a cache; key and value of a small entry are within two of them */
 #define GONE_SHIFT 44           /* the upper bits, which do not choose the bucket */
 
@@ -53,17 +54,28 @@ struct memory_entry *memory_table_find(const struct memory_table *t, const struc
 	return e;
 }
 
-/* All buckets first: they are to be here when it is read from them which entries are wanted. */
+static void prefetch_entry(uint64_t link)
+{
+	const struct memory_entry *e = memory_linked(link);
+	if (!e)
+		return;
+	__builtin_prefetch(e);
+	__builtin_prefetch((const char *)e + LINE);
+}
+
+/* All buckets first, then the entries that they lead to, then those behind these: each is to be here when it is read. */
 void memory_table_prefetch(const struct memory_table *t, const struct key *keys, size_t n)
 {
+	if (t->n <= CACHED)
+		return;
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(bucket_of(t, keys[i].hash));
+	for (size_t i = 0; i < n; i++)
+		prefetch_entry(bucket_of(t, keys[i].hash)->first);
 	for (size_t i = 0; i < n; i++) {
 		const struct memory_entry *e = memory_linked(bucket_of(t, keys[i].hash)->first);
-		if (!e)
-			continue;
-		__builtin_prefetch(e);
-		__builtin_prefetch((const char *)e + LINE);
+		if (e)
+			prefetch_entry(e->chain);
 	}
 }
 
