@@ -509,7 +509,8 @@ static void send_probe(struct tracking *t)
 
 /* The probe went and nobody said so: its two writings were heard of, but no more. Then there is
  * another database (SWAPDB, of which Redis says nothing). What evicts or deletes the probe is
- * heard of. */
+ * heard of; unless it does so in the very turn of Redis's loop in which the probe is written, since Redis
+ * tells of both in one message: then this begins anew for nothing, which does no harm. */
 static bool was_swapped(struct tracking *t)
 {
 	struct probe *p = &t->probing;
