@@ -288,7 +288,7 @@ void flights_read(struct flights *all, const struct conf_type *type, const struc
 		}
 		mine.mode = READ_PEEK;
 	}
-	if (f && mine.mode == READ_PEEK && f->step == STEP_WAIT && (f->is_past_tiers || f->fence.broken)) {
+	if (f && mine.mode == READ_PEEK && f->step == STEP_WAIT && (f->is_past_tiers || f->has_no_ttl || f->fence.broken)) {
 		flights_look(all, type, key, mine.done, mine.arg);
 	} else if (f && mine.mode == READ_GET && need_not_wait(f)) {
 		struct outcome o = flight_outcome_of_held(f);

@@ -67,6 +67,7 @@ struct flight {
 	/* of this try */
 	struct fence fence;             /* stands from MEMORY to the end of the try */
 	uint32_t epoch;                 /* of the tiers when it began */
+	bool has_no_ttl;                /* Redis is asked for the value alone: who wants to know more must ask on his own */
 	bool is_newer_here;             /* Redis is still to be told of the key: what it has is not read */
 	struct held held;
 	struct value *value;            /* what was found */
@@ -119,6 +120,7 @@ bool flight_waits_for(const struct flight *f, pid_t group);
 
 bool flight_wants_fetch(const struct flight *f);        /* somebody does, whatever the tiers have */
 bool flight_is_peeked(const struct flight *f);
+bool flight_has_gets_alone(const struct flight *f);     /* nobody waits for more than the value */
 bool flight_is_forced(const struct flight *f);
 bool flight_is_wanted(const struct flight *f);
 

@@ -19,7 +19,7 @@ enum step flight_step_memory(struct flight *f)
 		w->late = false;
 	fence_set(&t->fences, &f->fence, flight_key(f));
 	f->epoch = t->epoch;
-	f->is_past_tiers = f->is_filled = f->is_judged = f->is_unheard = false;
+	f->is_past_tiers = f->is_filled = f->is_judged = f->is_unheard = f->has_no_ttl = false;
 	f->fetch_began_us = 0;
 	flight_drop_held(f);
 	flight_set_absent(f);
@@ -53,13 +53,21 @@ enum step flight_step_memory(struct flight *f)
 	return flight_end_try(f);
 }
 
+/* How long it will live matters to nobody: memory does not take it, it is never stale, and all who wait want its bytes. (A
+ * type that comes to memory meanwhile is another one: then the key has moved.) */
+static bool is_value_enough(const struct flight *f)
+{
+	return !f->type->in_memory && tiers_window_ms(f->type) == 0 && flight_has_gets_alone(f);
+}
+
 static void on_redis_read(void *arg, const struct redis_result *r);
 
 enum step flight_step_redis(struct flight *f)
 {
 	struct tiers *t = f->all->tiers;
 	if (tiers_has_redis(t, f->type)) {
-		redis_read(t->redis, flight_key(f), on_redis_read, f);
+		f->has_no_ttl = is_value_enough(f);
+		(f->has_no_ttl ? redis_read_value : redis_read)(t->redis, flight_key(f), on_redis_read, f);
 		return STEP_WAIT;
 	}
 	if (tiers_is_declared(t, f->type))

@@ -80,6 +80,11 @@ bool flight_is_peeked(const struct flight *f)
 	return has_mode(f, READ_PEEK, READ_PEEK);
 }
 
+bool flight_has_gets_alone(const struct flight *f)
+{
+	return !has_mode(f, READ_PEEK, READ_ORDERED);
+}
+
 bool flight_is_forced(const struct flight *f)
 {
 	return has_mode(f, READ_FORCE, READ_FORCE);

@@ -200,6 +200,13 @@ void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void
 	send_key_command(op, take_ttl, "PTTL", key);
 }
 
+void redis_read_value(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
+{
+	struct redis_op *op = redis_op_new(r, done, arg);
+	op->result.ttl_ms = -1;
+	send_key_command(op, take_value, "GET", key);
+}
+
 void redis_probe(struct redis *r, const struct key *key, redis_done_fn done, void *arg)
 {
 	struct redis_op *op = redis_op_new(r, done, arg);

@@ -83,8 +83,9 @@ bool redis_is_coming(const struct redis *r);
 /* Why it is not up; "" while it is. */
 const char *redis_reason(const struct redis *r);
 
-/* GET and PTTL in one round trip. */
+/* GET and PTTL in one round trip; or GET alone: then ttl_ms is not known, and -1. */
 void redis_read(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
+void redis_read_value(struct redis *r, const struct key *key, redis_done_fn done, void *arg);
 
 /* SET; ttl_ms 0: without end. REDIS_NIL when the condition did not hold. */
 void redis_write(struct redis *r, const struct key *key, struct value *value, int64_t ttl_ms,

@@ -311,6 +311,29 @@ START_TEST(guard_and_format_of_the_log_change)
 END_TEST
 
 /* It answers when it is no tier any more: each command has asked it one thing, and has more to ask. */
+/* What Redis was asked for then is not enough now: how long it lives matters to memory. */
+START_TEST(a_read_whose_type_comes_to_memory_is_done_anew)
+{
+	struct world w = {.h = harness_new()};
+	harness_redis_start(w.h, "");
+	harness_start(w.h, LISTEN PATIENT_REDIS NO_DATABASE "types: {moved: {key: 't:{name}', ttl: 100s, tiers: [redis]}}\n");
+	w.c = harness_connect(w.h);
+	harness_redis_ready(w.c);
+	w.redis = harness_connect_redis(w.h);
+	expect(w.redis, "OK", "SET t:a x EX 50");
+	expect(w.redis, "OK", "CLIENT PAUSE 1000 ALL");
+	int fd = raw_connect(w.h);
+	raw_send(fd, "GET t:a\r\n");
+	raw_sent(fd);
+	harness_reload(w.h, LISTEN PATIENT_REDIS NO_DATABASE "types: {moved: {key: 't:{name}', ttl: 100s}}\n");
+	raw_expect(fd, "$1\r\nx\r\n");
+	close(fd);
+	int64_t ttl_ms = atoll(ask_meta(w.c, "t:a", "ttl_ms"));
+	ck_assert_msg(ttl_ms > 30000 && ttl_ms <= 50000, "ttl_ms %lld", (long long)ttl_ms);
+	harness_free(w.h);
+}
+END_TEST
+
 START_TEST(a_redis_that_owes_answers_can_be_left)
 {
 	static const char *const commands[] = {"EXPLAIN p:a\r\n", "INVALIDATE plain\r\n", "GET h:b\r\n", "GET s:c\r\n", "SET p:b 1 NX\r\n",
@@ -470,6 +493,7 @@ int main(void)
 		another_redis_takes_its_place,
 		another_database_is_asked,
 		guard_and_format_of_the_log_change,
+		a_read_whose_type_comes_to_memory_is_done_anew,
 		a_redis_that_owes_answers_can_be_left,
 		what_cannot_change_is_told_and_kept,
 		log_level_and_limits_of_clients_change,

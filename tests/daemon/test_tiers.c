@@ -28,16 +28,21 @@ struct world {
 	redisContext *c, *redis;
 };
 
-static struct world start(void)
+static struct world start_with(const char *yaml)
 {
 	struct world w = {.h = harness_new()};
 	harness_redis_start(w.h, "");
 	harness_hook(w.h, "hook", "printf 'built %s' \"$1\"");
-	harness_start(w.h, config);
+	harness_start(w.h, yaml);
 	w.c = harness_connect(w.h);
 	harness_redis_ready(w.c);
 	w.redis = harness_connect_redis(w.h);
 	return w;
+}
+
+static struct world start(void)
+{
+	return start_with(config);
 }
 
 /* ---- the order ---- */
@@ -143,6 +148,30 @@ START_TEST(a_type_of_redis_alone_is_never_held)
 	expect(w.c, "\"2\"", "GET r:a");
 	expect(w.c, "1", "DEL r:a");
 	expect(w.c, "nil", "GET r:a");
+	harness_free(w.h);
+}
+END_TEST
+
+/* Where it matters to nobody how long the value will live Redis is not asked for it; but who asks meanwhile is told. */
+START_TEST(a_get_of_redis_alone_asks_for_the_value_alone)
+{
+	struct world w = start_with(LISTEN PATIENT_REDIS NO_DATABASE "types: {remote: {key: 'r:{name}', ttl: 100s, tiers: [redis]}}\n");
+	redisContext *other = harness_connect(w.h);
+	expect(w.redis, "OK", "SET r:a x EX 50");
+	long long asked = harness_redis_calls(w.redis, "pttl");
+	expect(w.c, "\"x\"", "GET r:a");
+	expect(w.c, "[\"x\", nil]", "MGET r:a r:b");
+	ck_assert_int_eq(harness_redis_calls(w.redis, "pttl"), asked);
+	expect(w.redis, "OK", "CLIENT PAUSE 100 ALL");
+	ck_assert_int_eq(redisAppendCommand(w.c, "GET r:a"), REDIS_OK);
+	for (int done = 0; !done; )
+		ck_assert_int_eq(redisBufferWrite(w.c, &done), REDIS_OK);
+	ck_assert_int_gt(atoll(ask_meta(other, "r:a", "ttl_ms")), 40000);
+	redisReply *r;
+	ck_assert_int_eq(redisGetReply(w.c, (void **)&r), REDIS_OK);
+	ck_assert_str_eq(r->str, "x");
+	freeReplyObject(r);
+	ck_assert_int_eq(harness_redis_calls(w.redis, "pttl"), asked + 1);
 	harness_free(w.h);
 }
 END_TEST
@@ -429,6 +458,7 @@ int main(void)
 		peek_reads_redis_but_never_fetches,
 		a_type_of_memory_alone_never_reaches_redis,
 		a_type_of_redis_alone_is_never_held,
+		a_get_of_redis_alone_asks_for_the_value_alone,
 		a_key_of_no_type_goes_to_redis_and_is_not_held,
 		a_set_is_written_through_with_its_ttl,
 		redis_cli_reads_what_the_daemon_wrote,
