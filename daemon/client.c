@@ -587,13 +587,23 @@ static bool is_answered(const struct client *c)
 		&& c->reading && !c->writing;
 }
 
+/* Reads the clock for all whose requests are read in this turn of the loop: the event that is made active is the last of it. */
+static void begin_turn(struct server *s)
+{
+	if (s->is_in_turn)
+		return;
+	s->is_in_turn = true;
+	clock_update();
+	event_active(s->turn_over, EV_TIMEOUT, 0);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct client *c = arg;
 	char *room;
 	size_t large = !has_input(c) ? request_large_room(&c->parser, &room) : 0;
 	(void)fd, (void)what;
-	clock_update();
+	begin_turn(c->server);
 	c->heard_ms = clock_ms();
 	c->busy = true;
 	if (large)

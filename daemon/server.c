@@ -286,6 +286,13 @@ static void remove_own(const struct listener *l)
 		unlink(path);
 }
 
+static void on_turn_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+	(void)fd, (void)what;
+	s->is_in_turn = false;
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
@@ -307,6 +314,7 @@ struct server *server_new(struct event_base *base, const struct conf *conf, stru
 	s->latency = xcalloc(command_count_rows() + 1, sizeof(*s->latency));
 	s->latency_of_others = &s->latency[command_count_rows()];
 	s->drive = evtimer_new(base, on_ready, s);
+	s->turn_over = evtimer_new(base, on_turn_over, s);
 	return s;
 }
 
@@ -381,6 +389,7 @@ void server_free(struct server *s)
 	while (s->clients)
 		client_free(s->clients);
 	event_free(s->drive);
+	event_free(s->turn_over);
 	buf_free(&s->scratch);
 	out_fini(&s->spare);
 	free(s->latency);

@@ -38,6 +38,8 @@ struct server {
 	size_t n_clients;
 	struct client *ready;           /* whose replies have come; driven by drive */
 	struct event *drive;
+	bool is_in_turn;                /* requests were read in this turn of the loop, so the clock is, too; till turn_over */
+	struct event *turn_over;
 	struct execution *executing;    /* an EXEC that takes several turns of the loop; see command_exec.c */
 	struct execution *awaiting;     /* EXECs that wait for it */
 	struct buf scratch;             /* where a client without unfinished input reads to */
