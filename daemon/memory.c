@@ -25,6 +25,7 @@
 #define LOOKS 16                /* the most entries that get another turn for one eviction, so that none takes long */
 #define REMOVAL 4               /* as much work as to look at so many */
 #define WORK_BYTES 4096         /* to free so many is as much work as to look at an entry */
+#define CACHED (512 << 10)      /* so many bytes are in the processor's caches anyway */
 #define MUCH_IS_PAST 16         /* of so many entries one */
 
 struct type {
@@ -135,7 +136,8 @@ struct memory_entry *memory_get(struct memory *m, const struct key *key, int64_t
 
 void memory_prefetch(const struct memory *m, const struct key *keys, size_t n)
 {
-	memory_table_prefetch(&m->table, keys, n);
+	if (m->bytes > CACHED)
+		memory_table_prefetch(&m->table, keys, n);
 }
 
 /* ---- bounds ---- */

@@ -14,7 +14,6 @@
 
 #include "memory_entry.h"
 
-#define CACHED 16384            /* of a table of so many buckets the caches hold about all: there is nothing to wait for */
 #define LINE 64                 /* of a cache; key and value of a small entry are within two of them */
 #define GONE_SHIFT 44           /* the upper bits, which do not choose the bucket */
 
@@ -46,37 +45,45 @@ static struct memory_bucket *bucket_of(const struct memory_table *t, uint64_t ha
 	return &t->buckets[at < t->n ? at : at & t->mask >> 1];
 }
 
+static struct memory_entry *first_of(const struct memory_table *t, const struct key *key)
+{
+	return memory_linked(bucket_of(t, key->hash)->first);
+}
+
 struct memory_entry *memory_table_find(const struct memory_table *t, const struct key *key)
 {
-	struct memory_entry *e = memory_linked(bucket_of(t, key->hash)->first);
+	struct memory_entry *e = first_of(t, key);
 	while (e && (e->key_len != key->len || memcmp(memory_key(e), key->data, key->len) != 0))
 		e = memory_linked(e->chain);
 	return e;
 }
 
-static void prefetch_entry(uint64_t link)
+static void prefetch_entry(const struct memory_entry *e)
 {
-	const struct memory_entry *e = memory_linked(link);
 	if (!e)
 		return;
 	__builtin_prefetch(e);
 	__builtin_prefetch((const char *)e + LINE);
 }
 
-/* All buckets first, then the entries that they lead to, then those behind these: each is to be here when it is read. */
+/* What an entry that is there leads to: its key, behind the value, and the next one. */
+static void prefetch_behind(const struct memory_entry *e)
+{
+	if (!e)
+		return;
+	__builtin_prefetch(memory_key(e));
+	prefetch_entry(memory_linked(e->chain));
+}
+
+/* In steps for all of them, each of which reads what the one before has asked for. */
 void memory_table_prefetch(const struct memory_table *t, const struct key *keys, size_t n)
 {
-	if (t->n <= CACHED)
-		return;
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(bucket_of(t, keys[i].hash));
 	for (size_t i = 0; i < n; i++)
-		prefetch_entry(bucket_of(t, keys[i].hash)->first);
-	for (size_t i = 0; i < n; i++) {
-		const struct memory_entry *e = memory_linked(bucket_of(t, keys[i].hash)->first);
-		if (e)
-			prefetch_entry(e->chain);
-	}
+		prefetch_entry(first_of(t, &keys[i]));
+	for (size_t i = 0; i < n; i++)
+		prefetch_behind(first_of(t, &keys[i]));
 }
 
 void memory_table_set_most(struct memory_table *t, size_t most)
