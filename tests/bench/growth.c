@@ -1,22 +1,17 @@
 /* What size costs: hits among 10^3, 10^5 and 10^7 entries, pauses while the table grows, and
  * while a million entries expire at once. */
-#include <errno.h>
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bench.h"
 #include "contest.h"
 #include "load.h"
 #include "report.h"
 #include "server.h"
-#include "turns.h"
 
 #define VALUE_LEN 16
 #define ENTRY_BYTES 300         /* what an entry may take, to see whether there is memory for all */
@@ -27,7 +22,6 @@
 #define EXPIRE_MIN_MS 1000      /* there must be so much left at the last SET */
 #define AFTER_S 5.0
 #define NS 1000000000
-#define TURNS_NAME "turns"
 #define TABLES 3                /* sizes of the table that are compared */
 
 static const char daemon_yaml[] =
@@ -49,37 +43,17 @@ struct pauses {
 	double turn_ms;                 /* the longest turn of the loop */
 };
 
-/* Shared with the daemons; only one has anything to do at a time. */
-static volatile struct turns *turns;
-
-static void map_turns(void)
-{
-	static const struct turns none;
-	char *path = server_path(TURNS_NAME);
-	server_write(TURNS_NAME, &none, sizeof(none));
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	void *room = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(none), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (room == MAP_FAILED)
-		die("%s: %s", path, strerror(errno));
-	turns = room;
-	close(fd);
-	free(path);
-}
-
 /* Pings at a steady rate while the other load, if any, runs: for so many requests of it or so long. */
 static struct pauses ping_beside(const struct server *s, struct load *other, uint64_t requests, double seconds)
 {
 	struct load_options o = {.socket = s->socket, .wire = &wire_redis, .op = WIRE_PING, .n_keys = 1, .connections = PINGERS, .depth = 1,
 		.rate = PING_RATE};
 	struct load *pinger = load_open(&o), *loads[] = {other ? other : pinger, pinger};
-	*turns = (struct turns){.is_on = true};
+	server_time_turns(s);
 	load_run(loads, other ? 2 : 1, seconds, requests);
-	turns->is_on = false;
-	if (turns->n == 0)
-		die("%s: no turn of its loop was seen", s->name);
 	const struct hist *h = &load_result(pinger)->latency;
 	struct pauses p = {.p999_ms = (double)hist_quantile(h, 0.999) / 1e6, .max_ms = (double)h->max_ns / 1e6,
-		.long_ones = hist_above(h, (uint64_t)(PAUSE_MS * 1e6)), .pings = h->n, .turn_ms = (double)turns->longest_ns / 1e6};
+		.long_ones = hist_above(h, (uint64_t)(PAUSE_MS * 1e6)), .pings = h->n, .turn_ms = server_longest_turn_ms(s)};
 	load_close(pinger);
 	return p;
 }
@@ -153,7 +127,7 @@ static void measure_growth(const struct scale *scale, struct report *report)
 	struct pauses growing, steady;
 	for (size_t i = 0; i < TABLES; i++) {
 		snprintf(names[i], sizeof(names[i]), "%u", counts[i]);
-		server_start_daemon_timed(&servers[i], names[i], PLACE_SERVER, daemon_yaml, TURNS_NAME);
+		server_start_daemon_timed(&servers[i], names[i], PLACE_SERVER, daemon_yaml);
 		growing = fill_with_pings(&servers[i], counts[i], counts[i]);
 	}
 	steady = fill_with_pings(&servers[TABLES - 1], most, most / 4);
@@ -193,7 +167,7 @@ static long long count_entries(const struct server *s)
 static void measure_expiry(const struct scale *scale, struct report *report)
 {
 	struct server s;
-	server_start_daemon_timed(&s, "expiry", PLACE_SERVER, daemon_yaml, TURNS_NAME);
+	server_start_daemon_timed(&s, "expiry", PLACE_SERVER, daemon_yaml);
 	struct load_options o = entries(&s, WIRE_SET_BRIEF, scale->many);
 	o.in_order = true;
 	o.end_ns = now_ns() + (int64_t)EXPIRE_MS * 1000000;
@@ -221,7 +195,6 @@ static void measure_expiry(const struct scale *scale, struct report *report)
 void growth_measure(const struct scale *scale, struct report *report)
 {
 	report_add(report, "\n## Growth\n\n");
-	map_turns();
 	server_place_self(PLACE_GENERATOR);
 	measure_growth(scale, report);
 	measure_expiry(scale, report);

@@ -206,20 +206,47 @@ void server_start_daemon(struct server *s, const char *name, enum place place, c
 	free(text);
 }
 
-void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml, const char *turns_file)
+/* Shared with the daemon. */
+static volatile struct turns *map_turns(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	void *room = fd < 0 || ftruncate(fd, sizeof(struct turns)) < 0 ? MAP_FAILED
+		: mmap(NULL, sizeof(struct turns), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (room == MAP_FAILED)
+		die("%s: %s", path, strerror(errno));
+	close(fd);
+	return room;
+}
+
+void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml)
 {
 	const char *build = getenv("BUILD");
-	char *file = server_path(turns_file), *preloaded = xasprintf("%s/tests/bench/turns.so", build ? build : "build"),
+	char *file = xasprintf("%s/%s.turns", folder, name), *preloaded = xasprintf("%s/tests/bench/turns.so", build ? build : "build"),
 		*whole = realpath(preloaded, NULL);
 	if (!whole)
 		die("%s: %s", preloaded, strerror(errno));
+	volatile struct turns *turns = map_turns(file);
 	setenv(TURNS_FILE, file, 1);
 	setenv("LD_PRELOAD", whole, 1);
 	server_start_daemon(s, name, place, yaml);
 	unsetenv("LD_PRELOAD");
+	s->turns = turns;
 	free(file);
 	free(preloaded);
 	free(whole);
+}
+
+void server_time_turns(const struct server *s)
+{
+	*s->turns = (struct turns){.is_on = true};
+}
+
+double server_longest_turn_ms(const struct server *s)
+{
+	s->turns->is_on = false;
+	if (s->turns->n == 0)
+		die("%s: no turn of its loop was seen", s->name);
+	return (double)s->turns->longest_ns / 1e6;
 }
 
 void server_start_redis(struct server *s, const char *name, enum place place)
@@ -261,6 +288,8 @@ void server_stop(struct server *s)
 {
 	if (s->pid)
 		server_end(s->pid);
+	if (s->turns)
+		munmap((void *)s->turns, sizeof(*s->turns));
 	free(s->socket);
 	*s = (struct server){0};
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 struct redisContext;
+struct turns;
 
 /* Where a process runs. The generator and what it measures never share a processor if
  * there are two; what stands behind a measured server has the third if there is one, else
@@ -19,6 +20,7 @@ struct server {
 	pid_t pid;              /* 0: not running */
 	char *socket;
 	int64_t exec_ns;        /* when its program was started */
+	volatile struct turns *turns;   /* of a daemon that is timed */
 };
 
 /* Makes all this ready; files go to the folder, which must exist. */
@@ -39,8 +41,10 @@ void server_start(struct server *s, const char *name, enum place place, const ch
 /* Starts the daemon; its configuration is these lines of YAML behind those that say where it listens. */
 void server_start_daemon(struct server *s, const char *name, enum place place, const char *yaml);
 
-/* The same, with turns.so preloaded, which writes what it sees in the file of that name in the folder. */
-void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml, const char *turns_file);
+/* The same, with turns.so preloaded: s->turns is what it writes. */
+void server_start_daemon_timed(struct server *s, const char *name, enum place place, const char *yaml);
+void server_time_turns(const struct server *s);                 /* from now on, from nothing on */
+double server_longest_turn_ms(const struct server *s);          /* since then; ends it */
 
 /* Waits until the daemon hears of all changes in Redis. */
 void server_wait_tracking(const struct server *s);
