@@ -50,7 +50,9 @@ static struct pauses ping_beside(const struct server *s, struct load *other, uin
 		.rate = PING_RATE};
 	struct load *pinger = load_open(&o), *loads[] = {other ? other : pinger, pinger};
 	server_time_turns(s);
+	server_prefer_self(true);
 	load_run(loads, other ? 2 : 1, seconds, requests);
+	server_prefer_self(false);
 	const struct hist *h = &load_result(pinger)->latency;
 	struct pauses p = {.p999_ms = (double)hist_quantile(h, 0.999) / 1e6, .max_ms = (double)h->max_ns / 1e6,
 		.long_ones = hist_above(h, (uint64_t)(PAUSE_MS * 1e6)), .pings = h->n, .turn_ms = server_longest_turn_ms(s)};

@@ -76,6 +76,13 @@ void server_place_self(enum place place)
 		die("cannot pin a process: %s", strerror(errno));
 }
 
+void server_prefer_self(bool is_preferred)
+{
+	struct sched_param p = {.sched_priority = is_preferred ? 1 : 0};
+	if (sched_setscheduler(0, is_preferred ? SCHED_FIFO : SCHED_OTHER, &p) < 0 && errno != EPERM)
+		die("cannot be scheduled otherwise: %s", strerror(errno));
+}
+
 void server_setup(const char *path)
 {
 	folder = path;

@@ -4,6 +4,7 @@
 #ifndef CATCACHED_BENCH_SERVER_H
 #define CATCACHED_BENCH_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,10 @@ void server_write(const char *name, const void *bytes, size_t len);
 
 /* Pins the calling process. */
 void server_place_self(enum place place);
+
+/* Has the calling process run before all others (SCHED_FIFO), or no more: while a pause is looked for it is not to be the generator that
+ * waits for a processor. Where that is not allowed (it takes root) nothing happens. */
+void server_prefer_self(bool is_preferred);
 
 /* Starts a program and waits until it accepts connections. In the words of argv, {S}
  * stands for the path of its socket (NAME.sock), {D} for the folder, {B} for the folder of
