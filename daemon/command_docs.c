@@ -245,6 +245,7 @@ void command_command_getkeys(struct call *call)
 	struct call about = *call;
 	about.argv += 2;
 	about.argc -= 2;
+	about.first = NULL;
 	about.command = command_find(about.argv[0].data, about.argv[0].len);
 	if (about.command && about.command->sub)
 		about.command = command_find_sub(about.command, about.argv[1].data, about.argv[1].len);

@@ -1,6 +1,5 @@
 /* Commands that read keys. A hit in memory is answered on the spot; everything else
  * is an asking: the outcome of the catalog, and how to write it as a reply. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

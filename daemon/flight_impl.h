@@ -67,7 +67,7 @@ struct flight {
 	/* of this try */
 	struct fence fence;             /* stands from MEMORY to the end of the try */
 	uint32_t epoch;                 /* of the tiers when it began */
-	bool has_no_ttl;                /* Redis is asked for the value alone: who wants to know more must ask on his own */
+	bool has_no_ttl;                /* Redis is asked for the value alone: each who wants to know more asks on his own */
 	bool is_newer_here;             /* Redis is still to be told of the key: what it has is not read */
 	struct held held;
 	struct value *value;            /* what was found */

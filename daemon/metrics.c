@@ -440,7 +440,7 @@ static const struct metric metrics[] = {
 	NUMBER("catcached_output_bytes", GAUGE, output_bytes, "Replies that clients have not read yet; a value counts for each client that is owed it."),
 	NUMBER("catcached_protocol_errors_total", COUNTER, protocol_errors, "Requests that broke the protocol: each closed its connection."),
 	OTHER("catcached_request_duration_seconds", HISTOGRAM, add_requests,
-		"From the beginning of a request to its reply, by command, of those used so far; commands that are Redis's alone are other. "
+		"From the turn of the loop in which a request was read to its reply, by command, of those used so far; commands that are Redis's alone are other. "
 		"Requests that are answered at once (hits in memory) are in the lowest bucket without being measured, and add nothing to the sum."),
 
 	COUNTED("catcached_hits_total", "Keys read that a tier could answer, with a value or with its remembered absence. "
@@ -481,7 +481,7 @@ static const struct metric metrics[] = {
 	OF_REDIS("catcached_redis_up", GAUGE, redis_is_up, "1 while Redis answers."),
 	OTHER("catcached_redis_breaker_state", GAUGE, add_redis_breaker,
 		"Whether Redis is asked: 1 for its state. open: it did not answer, it is left alone between attempts to reach it."),
-	OTHER("catcached_redis_command_duration_seconds", HISTOGRAM, add_redis_latency, "From sending a command to Redis to its reply, of those that were answered."),
+	OTHER("catcached_redis_command_duration_seconds", HISTOGRAM, add_redis_latency, "From the turn of the loop in which a command was made to the one in which Redis's reply came, of those that were answered."),
 	OF_REDIS("catcached_redis_commands_total", COUNTER, redis_commands, "Commands sent to Redis."),
 	OF_REDIS("catcached_redis_errors_total", COUNTER, redis_errors, "Error replies to commands of the daemon's own."),
 	OF_REDIS("catcached_redis_timeouts_total", COUNTER, redis_timeouts, "Connections given up because a reply took longer than redis.timeout."),

@@ -42,11 +42,11 @@ static size_t take_request(const char **at, const char *end, const struct reques
 	return total <= limits->max_total ? (size_t)argc : 0;
 }
 
-size_t request_batch_read(struct request_batch *b, const struct request_limits *limits, const char *data, size_t len)
+size_t request_batch_read(struct request_batch *b, size_t max, const struct request_limits *limits, const char *data, size_t len)
 {
 	const char *at = data, *end = len ? data + len : data;
 	size_t n = 0, used = 0;
-	while (n < REQUEST_BATCH_MAX && at < end && REQUEST_BATCH_ARGS - used >= ARGS_MAX) {
+	while (n < max && at < end && REQUEST_BATCH_ARGS - used >= ARGS_MAX) {
 		const char *from = at;
 		size_t argc = take_request(&at, end, limits, &b->args[used], ARGS_MAX);
 		if (argc == 0)

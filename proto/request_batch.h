@@ -3,7 +3,7 @@
  * is run allows to ask the processor for the memory that they will need (see memory_prefetch), and
  * costs less than to take each in steps. What is anything else is request_parse's.
  *
- *      if (!request_pending(&parser) && (n = request_batch_read(&batch, limits, data, len)))
+ *      if (!request_pending(&parser) && (n = request_batch_read(&batch, max, limits, data, len)))
  *              use batch.requests[0..n)
  *      else
  *              request_parse(&parser, data, len) ...
@@ -26,7 +26,8 @@ struct request_batch {
 	struct request_arg args[REQUEST_BATCH_ARGS];
 };
 
-/* Reads the requests at the head of data, where one begins, as far as they are such and within the limits. Their number. */
-size_t request_batch_read(struct request_batch *b, const struct request_limits *limits, const char *data, size_t len);
+/* Reads the requests at the head of data, where one begins, as far as they are such and within the limits, and max of
+ * them (up to REQUEST_BATCH_MAX) at the most. Their number. */
+size_t request_batch_read(struct request_batch *b, size_t max, const struct request_limits *limits, const char *data, size_t len);
 
 #endif

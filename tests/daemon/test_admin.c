@@ -239,6 +239,31 @@ START_TEST(a_sidecar_whose_fetches_work_is_ready_without_redis)
 }
 END_TEST
 
+/* Also of what waits for nothing, if it takes long: meanwhile all others wait. */
+START_TEST(durations_are_measured_within_a_turn_of_the_loop)
+{
+	static const char sum[] = "\ncatcached_request_duration_seconds_sum{command=\"del\"} ";
+	struct harness *h = harness_new();
+	harness_start(h, LISTEN NO_REDIS NO_DATABASE "types: {a: {key: 'a:{name}', ttl: 100s}}\n");
+	redisContext *c = harness_connect(h);
+	struct buf line = BUF_INIT;
+	buf_add_str(&line, "DEL");
+	for (int i = 0; i < 8000; i++)
+		buf_addf(&line, " a:%d", i);
+	buf_add_str(&line, "\r\n");
+	int fd = raw_connect(h);
+	raw_send_bytes(fd, line.data, line.len);
+	raw_expect(fd, ":0\r\n");
+	redisReply *r = ask(c, "METRICS");
+	const char *at = strstr(r->str, sum);
+	ck_assert_msg(at && atof(at + strlen(sum)) > 0, "%.60s", at ? at : "no sum");
+	freeReplyObject(r);
+	buf_free(&line);
+	close(fd);
+	harness_free(h);
+}
+END_TEST
+
 START_TEST(it_is_not_ready_while_it_warms)
 {
 	struct harness *h = harness_new();
@@ -356,6 +381,7 @@ int main(void)
 		a_stop_with_connections_open_is_a_clean_one,
 		a_sidecar_that_can_answer_nothing_is_not_ready_and_says_why,
 		a_sidecar_whose_fetches_work_is_ready_without_redis,
+		durations_are_measured_within_a_turn_of_the_loop,
 		it_is_not_ready_while_it_warms,
 		a_scrape_does_not_wait_for_a_redis_that_hangs,
 		a_port_in_use_ends_the_start_with_its_remedy,

@@ -310,7 +310,6 @@ START_TEST(guard_and_format_of_the_log_change)
 }
 END_TEST
 
-/* It answers when it is no tier any more: each command has asked it one thing, and has more to ask. */
 /* What Redis was asked for then is not enough now: how long it lives matters to memory. */
 START_TEST(a_read_whose_type_comes_to_memory_is_done_anew)
 {
@@ -334,6 +333,7 @@ START_TEST(a_read_whose_type_comes_to_memory_is_done_anew)
 }
 END_TEST
 
+/* It answers when it is no tier any more: each command has asked it one thing, and has more to ask. */
 START_TEST(a_redis_that_owes_answers_can_be_left)
 {
 	static const char *const commands[] = {"EXPLAIN p:a\r\n", "INVALIDATE plain\r\n", "GET h:b\r\n", "GET s:c\r\n", "SET p:b 1 NX\r\n",

@@ -77,7 +77,7 @@ static void supply(struct feed *f)
 static size_t read_batch(struct feed *f, const char *data, size_t len)
 {
 	struct request_batch b;
-	size_t used = 0, n = f->is_batched && !request_pending(&f->p) ? request_batch_read(&b, f->p.limits, data, len) : 0;
+	size_t used = 0, n = f->is_batched && !request_pending(&f->p) ? request_batch_read(&b, REQUEST_BATCH_MAX, f->p.limits, data, len) : 0;
 	for (size_t i = 0; i < n; i++) {
 		FUZZ_EXPECT(b.requests[i].argc > 0, "nothing in a batch");
 		say_args(f, b.requests[i].argv, b.requests[i].argc);

@@ -91,6 +91,31 @@ START_TEST(value_put_is_found_until_it_is_dropped)
 }
 END_TEST
 
+/* Present keys and absent ones, while the table is as large as that (memory.c's CACHED), and just below and above a doubling of it. */
+START_TEST(prefetch_changes_nothing)
+{
+	enum { N = 40000 };
+	struct memory *m = memory_new(PLENTY, no_bounds, 1);
+	char names[16][16];
+	struct key keys[16];
+	for (unsigned n = 1; n <= N; n++) {
+		put(m, key_numbered(n), 0, text_value("v"), MEMORY_FOREVER);
+		if (n % 7 && (n & (n - 1)) && (n & (n + 1)))
+			continue;
+		for (unsigned i = 0; i < LEN(keys); i++)
+			keys[i] = key_of(names[i], (size_t)snprintf(names[i], sizeof(names[i]), i % 3 ? "k%06u" : "absent%u", 1 + (n + i * 37) % n));
+		uint64_t bytes = memory_bytes(m);
+		memory_prefetch(m, keys, LEN(keys));
+		ck_assert_uint_eq(memory_bytes(m), bytes);
+		for (unsigned i = 0; i < LEN(keys); i++)
+			ck_assert(!memory_get(m, &keys[i], 1) == (i % 3 == 0));
+	}
+	ck_assert_uint_gt(memory_bytes(m), 1 << 20);
+	ck_assert_uint_eq(memory_entries(m), N);
+	memory_free(m);
+}
+END_TEST
+
 START_TEST(entry_tells_what_was_put)
 {
 	static const size_t lens[] = {0, 1, VALUE_WITHIN_MAX, VALUE_WITHIN_MAX + 1, 100000};
@@ -1316,6 +1341,7 @@ int main(void)
 	TCase *tc = tcase_create("memory");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, value_put_is_found_until_it_is_dropped);
+	tcase_add_test(tc, prefetch_changes_nothing);
 	tcase_add_test(tc, entry_tells_what_was_put);
 	tcase_add_test(tc, longest_key_is_kept_whole);
 	tcase_add_test(tc, small_value_is_copied_and_a_large_one_shared);

@@ -104,7 +104,7 @@ static void say_request(struct feed *f)
 static size_t read_batch(struct feed *f, const char *data, size_t len)
 {
 	struct request_batch b;
-	size_t n = f->batched && !request_pending(&f->p) ? request_batch_read(&b, f->p.limits, data, len) : 0, used = 0;
+	size_t n = f->batched && !request_pending(&f->p) ? request_batch_read(&b, REQUEST_BATCH_MAX, f->p.limits, data, len) : 0, used = 0;
 	for (size_t i = 0; i < n; i++) {
 		ck_assert_uint_gt(b.requests[i].argc, 0);
 		say_args(&f->said, b.requests[i].argv, b.requests[i].argc);

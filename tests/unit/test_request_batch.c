@@ -12,7 +12,7 @@ static const struct request_limits wide = {.max_arg = 512 << 20, .max_total = 1 
 
 static size_t read_text(struct request_batch *b, const char *text)
 {
-	return request_batch_read(b, &wide, text, strlen(text));
+	return request_batch_read(b, REQUEST_BATCH_MAX, &wide, text, strlen(text));
 }
 
 START_TEST(each_request_has_its_arguments_and_its_length)
@@ -59,6 +59,7 @@ START_TEST(no_more_are_read_than_have_room)
 	for (int i = 0; i < 64; i++)
 		strcat(text, PING);
 	ck_assert_uint_eq(read_text(&b, text), REQUEST_BATCH_MAX);
+	ck_assert_uint_eq(request_batch_read(&b, 3, &wide, text, strlen(text)), 3);
 	for (int i = 0; i < 16; i++)
 		strcat(wide_one, "$1\r\nx\r\n");
 	*text = '\0';
@@ -73,9 +74,9 @@ START_TEST(limits_end_it)
 {
 	struct request_batch b;
 	static const struct request_limits narrow = {.max_arg = 4, .max_total = 7};
-	ck_assert_uint_eq(request_batch_read(&b, &narrow, PING GET_K, strlen(PING GET_K)), 2);
-	ck_assert_uint_eq(request_batch_read(&b, &narrow, PING "*1\r\n$5\r\n12345\r\n", strlen(PING) + 15), 1);
-	ck_assert_uint_eq(request_batch_read(&b, &narrow, PING "*2\r\n$4\r\n1234\r\n$4\r\n1234\r\n", strlen(PING) + 24), 1);
+	ck_assert_uint_eq(request_batch_read(&b, REQUEST_BATCH_MAX, &narrow, PING GET_K, strlen(PING GET_K)), 2);
+	ck_assert_uint_eq(request_batch_read(&b, REQUEST_BATCH_MAX, &narrow, PING "*1\r\n$5\r\n12345\r\n", strlen(PING) + 15), 1);
+	ck_assert_uint_eq(request_batch_read(&b, REQUEST_BATCH_MAX, &narrow, PING "*2\r\n$4\r\n1234\r\n$4\r\n1234\r\n", strlen(PING) + 24), 1);
 }
 END_TEST
 
