@@ -39,7 +39,7 @@ DAEMON = clock histogram exposition recent log json hashkey value key keymap key
          breaker fetch fetch_call process sqlite_conn pg_lib pg_target pg_link fetch_sqlite fetch_postgres fetch_exec fetch_assemble \
          memory_entry memory_table memory_drop memory_order memory redis_reply redis_link lookup redis_dial tracking redis_op redis redis_lease redis_fill redis_transaction tiers history clears replay flight flight_wait flight_try flight_read flight_lease flight_fetch \
          catalog catalog_watch catalog_reload catalog_set catalog_write catalog_pass catalog_invalidate catalog_cascade catalog_explain catalog_stats snapshot catalog_snapshot \
-         out parked client server warm notify reload command_table command_keys glob command command_connection command_clients command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_exec command_server command_syntax command_docs metrics status admin
+         out parked client_request client server warm notify reload command_table command_keys glob command command_connection command_clients command_read command_options command_set command_expire command_write command_pass command_keyspace command_transaction command_exec command_server command_syntax command_docs metrics status admin
 
 OBJS   = $(PROTO:%=$(BUILD)/proto/%.o) $(CONF:%=$(BUILD)/conf/%.o) $(DAEMON:%=$(BUILD)/daemon/%.o) $(BUILD)/daemon/status_html.o
 UNIT   = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
